@@ -131,7 +131,7 @@ func (r *Reader) Varint() int32 {
 	return int32(uint32(v))
 }
 
-// Varlong reads a value of protocol 3.3 with at least m low bytes, 1 <= m <= 8.
+// Varlong reads a value of protocol 3.3 with at least m low bytes, 3 <= m <= 8.
 func (r *Reader) Varlong(m int) int64 {
 	v, ok := r.variable(r.Byte(), m, 8)
 	if !ok {
@@ -151,6 +151,9 @@ func (r *Reader) variable(first byte, m, limit int) (v uint64, ok bool) {
 	}
 	for i, b := range r.more(low) {
 		v |= uint64(b) << (8 * i)
+	}
+	if r.err != nil {
+		return 0, true
 	}
 	return v | uint64(top)<<(8*low), true
 }

@@ -10,8 +10,8 @@ import (
 const maxVar = 9
 
 // putVar encodes v with at least m low bytes (protocol 3.2 with m = 1, 3.3) and returns the encoding's length. The
-// first byte says in its leading ones how many bytes follow beyond m-1, and carries the top byte of the value if that
-// fits beside them.
+// first byte says in its leading ones, at most 6, how many bytes follow beyond m-1, and carries the top byte of the value
+// if that fits beside them. So v may be longer than m bytes by 5 at most.
 func putVar(b *[maxVar]byte, v uint64, m int) int {
 	n := max((bits.Len64(v)+7)/8, m)
 	top := byte(v >> (8 * (n - 1)))

@@ -126,7 +126,7 @@ func (w *Writer) Int32(v int32) { binary.LittleEndian.PutUint32(w.room(4), uint3
 // Varint writes 1 to 5 bytes (protocol 3.2).
 func (w *Writer) Varint(v int32) { w.variable(uint64(uint32(v)), 1) }
 
-// Varlong writes v with at least m low bytes, 1 <= m <= 8 (protocol 3.3).
+// Varlong writes v with at least m low bytes, 3 <= m <= 8 (protocol 3.3).
 func (w *Writer) Varlong(v int64, m int) { w.variable(uint64(v), m) }
 
 func (w *Writer) variable(v uint64, m int) {
