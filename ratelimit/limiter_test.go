@@ -124,7 +124,7 @@ func TestLimiterAfterRest(t *testing.T) {
 		w := New(rate).Writer(t.Context(), r)
 		for i := range 50 {
 			time.Sleep(time.Duration(i) * 13 * time.Millisecond)
-			if n, err := w.Write(make([]byte, rate/20)); n != rate/20 || err != nil {
+			if n, err := w.Write(make([]byte, rate/4)); n != rate/4 || err != nil {
 				t.Fatalf("wrote %d, %v", n, err)
 			}
 		}
@@ -265,7 +265,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 		other, stopOther := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { saturate(l.Writer(other, r), 4<<10) })
-		for range 20 {
+		for range 200 {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			wg.Go(func() {
 				n, err := l.Writer(ctx, r).Write(make([]byte, 1<<20))
@@ -273,7 +273,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 					t.Errorf("wrote %d, %v; want less than a second's worth and the cause", n, err)
 				}
 			})
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
 			begin := time.Now()
 			cancel(stop)
 			synctest.Wait()
