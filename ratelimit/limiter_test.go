@@ -265,7 +265,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 		other, stopOther := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { saturate(l.Writer(other, r), 4<<10) })
-		for range 200 {
+		for range 20 {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			wg.Go(func() {
 				n, err := l.Writer(ctx, r).Write(make([]byte, 1<<20))
@@ -273,7 +273,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 					t.Errorf("wrote %d, %v; want less than a second's worth and the cause", n, err)
 				}
 			})
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
 			begin := time.Now()
 			cancel(stop)
 			synctest.Wait()
@@ -281,10 +281,24 @@ func TestWaitEndsWithContext(t *testing.T) {
 				t.Error("the wait went on")
 			}
 		}
-		// Turns that were given up are not lost for the rest.
 		checkMean(t, "10 s", r.between(0, 10*time.Second), 10*rate)
 		stopOther()
 		wg.Wait()
+	})
+}
+
+// TestTurnsGivenUpAreNotLost has one writer after another end in its wait.
+func TestTurnsGivenUpAreNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 1 << 20
+		l := New(rate)
+		r := newRecorder()
+		for time.Since(r.start) < 10*time.Second {
+			ctx, cancel := context.WithTimeout(t.Context(), 19*time.Millisecond)
+			saturate(l.Writer(ctx, r), 64<<10)
+			cancel()
+		}
+		checkMean(t, "10 s", r.between(0, 10*time.Second), 10*rate)
 	})
 }
 
