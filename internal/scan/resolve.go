@@ -63,13 +63,17 @@ func (r *Root) openBeneath(dir int, path string, flags int) (int, error) {
 
 // openat2 has the kernel refuse symlinks and ways out.
 func openat2(dir int, path string, flags int) (int, error) {
+	const tries = 64
 	how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-	for {
+	for range tries {
 		fd, err := unix.Openat2(dir, path, &how)
-		if err != unix.EINTR {
+		// EXDEV: a directory of the path has been moved out of the tree while the kernel was in it. Look what is there
+		// now.
+		if err != unix.EINTR && err != unix.EXDEV {
 			return fd, err
 		}
 	}
+	return -1, unix.ENOENT
 }
 
 // openSteps goes one component at a time, for kernels and sandboxes without openat2.

@@ -13,6 +13,7 @@ package scan
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
 	"unicode"
@@ -22,7 +23,7 @@ import (
 )
 
 // Reasons that callers branch on; each comes wrapped in a [PathError]. A path that is gone is fs.ErrNotExist, one that
-// may not be read is fs.ErrPermission.
+// may not be read is fs.ErrPermission, and one that is no path of this package is fs.ErrInvalid.
 var (
 	// ErrNotDir means that the path leads to something that is not a directory: a symlink counts as itself.
 	ErrNotDir = errors.New("not a directory")
@@ -122,12 +123,12 @@ func clean(path string) (string, error) {
 		return ".", nil
 	}
 	if path[0] == '/' || strings.IndexByte(path, 0) >= 0 {
-		return "", unix.EINVAL
+		return "", fs.ErrInvalid
 	}
 	for rest := path; rest != ""; {
 		name, tail, _ := strings.Cut(rest, "/")
 		if name == ".." {
-			return "", unix.EINVAL
+			return "", fs.ErrInvalid
 		}
 		rest = tail
 	}

@@ -21,10 +21,10 @@ type walker struct {
 	mu      sync.Mutex
 	more    sync.Cond // workers wait here for work, room, or the end
 	done    sync.Cond // the consumer waits here for the node it needs
-	stopped bool // the context is done
-	held    int  // entries listed or being listed, and not delivered
-	starved int  // workers that wait for room
-	front   item // ring: sentinel of the frontier
+	stopped bool      // the context is done
+	held    int       // entries listed or being listed, and not delivered
+	starved int       // workers that wait for room
+	front   item      // ring: sentinel of the frontier
 }
 
 // item is a member of the frontier: exactly one of its pointers is set.
