@@ -176,6 +176,22 @@ func (s *Server) PID() int {
 	return s.proc.cmd.Process.Pid
 }
 
+// ServedCPU waits until the daemon serves no connection, 30 s at most, and returns the processor time of all that it has
+// served since it was started, to 10 ms.
+func (s *Server) ServedCPU() (time.Duration, error) {
+	s.mu.Lock()
+	p := s.proc
+	s.mu.Unlock()
+	if p == nil {
+		return 0, errors.New("the daemon is stopped")
+	}
+	pid := p.cmd.Process.Pid
+	if err := p.waitReady(func() bool { return len(descendants(pid)) == 0 }); err != nil {
+		return 0, err
+	}
+	return childrenCPU(pid)
+}
+
 func (s *Server) logName() string { return filepath.Join(s.dir, "rsyncd.log") }
 
 // Log is the text of the daemon's log so far, over all restarts.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func rsync(t *testing.T, args ...string) (string, error) {
@@ -194,6 +195,21 @@ func TestDaemonEnds(t *testing.T) {
 				t.Errorf("log mentions %d starts:\n%s", n, s.Log())
 			}
 		})
+	}
+}
+
+func TestServedCPU(t *testing.T) {
+	s := Daemon(t, Config{})
+	before, err := s.ServedCPU()
+	if err != nil || before > time.Second {
+		t.Fatalf("before: %v, %v", before, err)
+	}
+	src := t.TempDir()
+	write(t, filepath.Join(src, "big"), strings.Repeat("x", 64<<20))
+	mustRsync(t, "-a", src+"/", s.URL("m"))
+	// Its checksum alone takes longer than the clock's tick.
+	if after, err := s.ServedCPU(); err != nil || after <= before || after > before+time.Minute {
+		t.Errorf("before %v, after %v, %v", before, after, err)
 	}
 }
 
