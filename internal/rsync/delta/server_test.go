@@ -180,3 +180,12 @@ func (s *server) send(t testing.TB, file []byte, scratch *Scratch) Stats {
 	}
 	return stats
 }
+
+// sendTo answers s for the file, but writes to w.
+func sendTo(w io.Writer, s *server, file []byte) error {
+	out, in := wire.NewWriter(w), wire.NewReader(s)
+	if _, err := Send(out, in, bytes.NewReader(file), int64(len(file)), s.head, s.c, s.inPlace, new(Scratch)); err != nil {
+		return err
+	}
+	return out.Flush()
+}
