@@ -1,0 +1,14 @@
+SHELL := /bin/bash -o pipefail
+TESTFLAGS ?=
+FUZZTIME ?= 10s
+
+.PHONY: build demo test bench lint fuzz
+build: ; go build -o bin/syncd ./cmd/syncd
+demo: build ; go run ./e2e/demo bin/syncd
+test: ; go test $(TESTFLAGS) ./...
+bench: build ; go run ./e2e/bench $(BENCHFLAGS)
+lint: ; @unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+fuzz: ; go test -list '^Fuzz' ./... | awk '/^Fuzz/ { f[n++] = $$1 } /^ok/ { while (n) print $$2, f[--n] }' | \
+	while read -r p f; do go test "$$p" -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; done
