@@ -1,0 +1,243 @@
+package rsync
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/syncd/syncd/internal/rsync/delta"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/rsync/wire"
+)
+
+// An item is what the server says about one entry (7.1).
+type item struct {
+	ndx   int32
+	place int // in the batch
+	flags uint16
+	basis byte
+	xname string
+}
+
+// request reads what follows an index and answers it.
+func (x *exchange) request(n int32) error {
+	it := item{ndx: n, flags: itemTransfer, basis: basisDefault}
+	if x.protocol >= 29 {
+		it.flags = x.r.Uint16()
+		if it.flags&itemBasisFollows != 0 {
+			it.basis = x.r.Byte()
+		}
+		if it.flags&itemXnameFollows != 0 {
+			it.xname = x.r.Vstring(maxXname)
+		}
+		if err := x.r.Err(); err != nil {
+			return err
+		}
+	}
+	if n < 0 || int(n) >= len(x.order) {
+		if x.protocol == 29 && int(n) == len(x.order) && it.flags == itemIsNew {
+			return nil // keep-alive of protocol 29 (2.6)
+		}
+		return wire.Errorf("index %d of a list of %d entries", n, len(x.order))
+	}
+	it.place = int(x.order[n])
+	e := &x.b.Entries[it.place]
+	if it.flags&itemTransfer == 0 {
+		x.announce(&it, e)
+		x.echo(&it)
+		return nil
+	}
+	if !regular(e.Mode) {
+		return wire.Errorf("data of %q asked for, whose mode is %#o", e.Path, e.Mode)
+	}
+	if x.phase >= 2 {
+		return wire.Errorf("data of %q asked for after the last phase of requests", e.Path)
+	}
+	if x.opts.DryRun {
+		x.announce(&it, e)
+		x.echo(&it)
+		return nil
+	}
+	if x.asked[it.place]++; x.asked[it.place] > maxAsked {
+		return wire.Errorf("data of %q asked for too often", e.Path)
+	}
+	h, err := delta.ReadHead(x.r, x.protocol, x.checksum.Hash.Size())
+	if err != nil {
+		return err
+	}
+	return x.answer(&it, e, h)
+}
+
+// echo repeats what the server said, which is how an answer begins (7.2).
+func (x *exchange) echo(it *item) {
+	x.w.Ndx(it.ndx, x.protocol)
+	if x.protocol < 29 {
+		return
+	}
+	x.w.Uint16(it.flags)
+	if it.flags&itemBasisFollows != 0 {
+		x.w.Byte(it.basis)
+	}
+	if it.flags&itemXnameFollows != 0 {
+		x.w.Vstring(it.xname)
+	}
+}
+
+// announce records an item. What is asked for again is no news.
+func (x *exchange) announce(it *item, e *flist.Entry) {
+	f := x.flags(it.flags, e)
+	x.results[it.place].Items |= f
+	if x.asked[it.place] > 1 {
+		return
+	}
+	if ev := x.b.Events; ev != nil {
+		x.said.events.Lock()
+		ev.Item(it.place, f)
+		x.said.events.Unlock()
+	}
+}
+
+// answer sends a file, or says that it is not sent.
+func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
+	res := &x.results[it.place]
+	f, err := x.b.Open(it.place)
+	if err != nil {
+		x.blame(res, err)
+		x.decline(it, h)
+		return nil
+	}
+	x.announce(it, e)
+	if ev := x.b.Events; ev != nil {
+		x.said.events.Lock()
+		ev.Sending(it.place)
+		x.said.events.Unlock()
+	}
+	x.echo(it)
+	h.Write(x.w)
+	size := f.Size()
+	x.src.f = f
+	st, err := delta.Send(x.w, x.r, &x.src, size, h, x.checksum, x.inPlace(it), &x.scratch)
+	x.src.flush()
+	closed := f.Close()
+
+	res.Literal, res.Matched = st.Literal, st.Matched
+	x.stats.Literal += st.Literal
+	x.stats.Matched += st.Matched
+	if x.asked[it.place] == 1 {
+		x.stats.Files++
+		x.stats.FileBytes += size
+	}
+	switch {
+	case err == nil && closed == nil:
+		if res.State == NotSent || res.State == Changed { // it went wrong the first time
+			res.State, res.Err = Pending, nil
+		}
+	case errors.Is(err, delta.ErrSource):
+		x.blame(res, err)
+	case err != nil:
+		return err
+	case errors.Is(closed, ErrChanged):
+		res.State, res.Err = Changed, closed
+	default:
+		x.blame(res, fmt.Errorf("close: %w", closed))
+	}
+	return nil
+}
+
+// blame records a trouble of the source.
+func (x *exchange) blame(res *Result, err error) {
+	if x.said.exited() {
+		return // what was being read is not to blame for the session's end
+	}
+	res.State, res.Err = NotSent, err
+	if vanished(err) {
+		x.ioError |= ioVanished
+	} else {
+		x.ioError |= ioGeneral
+	}
+}
+
+// decline answers a request for what cannot be sent (7.8). Its block sums have to be read all the same.
+func (x *exchange) decline(it *item, h delta.Head) {
+	x.skipSums(h)
+	switch {
+	case x.protocol >= 30:
+		x.w.Message(wire.NoSend, binary.LittleEndian.AppendUint32(nil, uint32(it.ndx)))
+	case x.opts.Acks:
+		// The server counts requests that are outstanding and would stop asking: an answer that it discards settles it.
+		x.echo(it)
+		h.Write(x.w)
+		x.w.Int32(0)
+		x.w.Bytes(make([]byte, x.checksum.Hash.Size()))
+	}
+}
+
+// skipSums reads the block sums of a request.
+func (x *exchange) skipSums(h delta.Head) {
+	if x.skip == nil {
+		x.skip = make([]byte, 4<<10)
+	}
+	const rolling = 4
+	for left := int64(h.Count) * int64(rolling+h.SumLen); left > 0 && x.r.Err() == nil; {
+		n := min(left, int64(len(x.skip)))
+		x.r.Full(x.skip[:n])
+		left -= n
+	}
+}
+
+// inPlace reports whether the server writes into the file that it matched against (7.6).
+func (x *exchange) inPlace(it *item) bool {
+	if it.basis == basisPartial && x.compat&compatInplacePartial != 0 {
+		return true
+	}
+	return x.opts.Inplace && (x.protocol < 29 || it.basis == basisDefault)
+}
+
+// progressStep is how much content is worked off between two reports of it, in bytes.
+const progressStep = 256 << 10
+
+// A source is a File as it is read for sending: it counts, and ends early when the session is over.
+type source struct {
+	x    *exchange
+	f    File
+	read int64 // not reported yet
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	select {
+	case <-s.x.conn.closed:
+		return 0, errOver
+	default:
+	}
+	if s.x.said.exited() {
+		return 0, errOver
+	}
+	n, err := s.f.Read(p)
+	if s.read += int64(n); s.read >= progressStep {
+		s.flush()
+	}
+	return n, err
+}
+
+func (s *source) flush() {
+	if ev := s.x.b.Events; ev != nil && s.read > 0 {
+		n := s.read
+		s.x.said.events.Lock()
+		ev.Sent(n)
+		s.x.said.events.Unlock()
+	}
+	s.read = 0
+}
+
+// errOver ends the reading of a file whose session is over.
+var errOver = errors.New("session is over")
+
+const (
+	modeType    = 0o170000
+	modeRegular = 0o100000
+	modeDir     = 0o040000
+	modeSymlink = 0o120000
+)
+
+func regular(mode uint32) bool { return mode&modeType == modeRegular }
+func isDir(mode uint32) bool   { return mode&modeType == modeDir }

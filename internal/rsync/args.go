@@ -1,0 +1,213 @@
+package rsync
+
+import (
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync/wire"
+)
+
+// capabilities is what we can do, for servers of protocol 30 and later (1.7). Incremental recursion is left out.
+const capabilities = "e.LsfxCIvu"
+
+// maxArg is the longest argument that a daemon takes, in bytes (1.4).
+const maxArg = 5120
+
+// cluster returns the short options, in the order of stock clients (1.8).
+func (o *Options) cluster(secluded bool) string {
+	b := []byte{'-'}
+	add := func(on bool, letter byte) {
+		if on {
+			b = append(b, letter)
+		}
+	}
+	add(secluded, 's')
+	add(o.DryRun, 'n')
+	add(o.Links, 'l')
+	add(o.Delete, 'd')
+	add(o.OmitDirTimes, 'O')
+	add(o.WholeFile, 'W')
+	add(o.HardLinks, 'H')
+	add(o.Owner, 'o')
+	add(o.Group, 'g')
+	add(o.Devices, 'D')
+	add(o.Times, 't')
+	add(o.Perms, 'p')
+	add(o.Checksum, 'c')
+	add(o.IgnoreTimes, 'I')
+	if o.announced() >= 30 {
+		b = append(b, capabilities...)
+	}
+	if len(b) == 1 {
+		return ""
+	}
+	return string(b)
+}
+
+// long returns the options after the cluster, in the order of stock clients. protocol is 0 when it is not known yet.
+func (o *Options) long(protocol int) []string {
+	var a []string
+	add := func(on bool, option ...string) {
+		if on {
+			a = append(a, option...)
+		}
+	}
+	add(o.Delete, "--no-r")
+	if o.Devices != o.Specials {
+		add(o.Devices, "--no-specials")
+		add(o.Specials, "--specials")
+	}
+	add(o.Itemize, "--log-format=%i")
+	add(o.BlockSize > 0, "-B"+strconv.Itoa(o.BlockSize))
+	add(o.Timeout > 0, "--timeout="+strconv.Itoa(seconds(o.Timeout)))
+	add(o.ChecksumChoice != "", "--checksum-choice="+o.ChecksumChoice)
+	if o.Delete || o.DeleteMissing {
+		add(o.MaxDelete > 0, "--max-delete="+strconv.Itoa(o.MaxDelete))
+		add(o.MaxDelete == 0, "--max-delete=-1") // how a limit of none is spelled
+	}
+	add(o.Delete, "--delete-during")
+	add(o.Force || o.DeleteMissing, "--force")
+	add(o.SizeOnly, "--size-only")
+	add(o.DeleteMissing, "--delete-missing-args")
+	switch {
+	case o.ModifyWindow > 0:
+		add(true, "--modify-window="+strconv.Itoa(o.ModifyWindow))
+	case o.ModifyWindow < 0:
+		// Before protocol 31 no nanoseconds travel, and everything there that has some would look different.
+		add(protocol == 0 || protocol >= 31, "-@-1")
+	}
+	add(o.ChecksumSeed != 0, "--checksum-seed="+strconv.Itoa(int(o.ChecksumSeed)))
+	add(o.PartialDir != "", "--partial-dir", o.PartialDir)
+	add(o.NumericIDs, "--numeric-ids")
+	add(o.IgnoreExisting, "--ignore-existing")
+	add(o.Existing, "--existing")
+	add(o.Inplace, "--inplace")
+	add(o.Acks, "--remove-source-files")
+	add(o.Mkpath, "--mkpath")
+	return a
+}
+
+// seconds rounds up: a timeout of less than a second is not none.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// target returns the last argument. Its trailing slash makes the server take it for a directory always (9.6).
+func (d Dest) target() string {
+	switch {
+	case d.Kind != Shell:
+		if d.Path == "" {
+			return d.Module + "/"
+		}
+		return d.Module + "/" + d.Path + "/"
+	case d.Path == "":
+		return "."
+	case strings.HasPrefix(d.Path, "-"):
+		return "./" + strings.TrimRight(d.Path, "/") + "/"
+	case strings.HasPrefix(d.Path, "~") && !strings.Contains(d.Path, "/"):
+		return d.Path + "/"
+	}
+	return strings.TrimRight(d.Path, "/") + "/"
+}
+
+// roots returns what may stand before an entry's path in the server's words: the destination as the server sees it,
+// cleaned and without slashes around it. exact is false when only the end of that is known.
+func (d Dest) roots() (root string, exact bool) {
+	if d.Kind != Shell {
+		return d.Path, true
+	}
+	if strings.HasPrefix(d.Path, "/") {
+		return strings.Trim(path.Clean(d.Path), "/"), true
+	}
+	p := d.Path
+	if strings.HasPrefix(p, "~") {
+		_, p, _ = strings.Cut(p, "/")
+	}
+	p = path.Clean(p)
+	for p == ".." || strings.HasPrefix(p, "../") {
+		p = strings.TrimPrefix(strings.TrimPrefix(p, ".."), "/")
+	}
+	if p == "." {
+		p = ""
+	}
+	return strings.Trim(p, "/"), false
+}
+
+// checkOptions refuses what cannot be asked of any server.
+func (d *Dialer) checkOptions(o *Options) error {
+	if o.Protocol != 0 && (o.Protocol < minProtocol || o.Protocol > maxProtocol) {
+		return d.errorf(KindProtocol, "options", "", "protocol %d: want %d to %d", o.Protocol, minProtocol, maxProtocol)
+	}
+	for _, v := range []string{o.PartialDir, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
+		if strings.ContainsRune(v, 0) || len(v) > maxArg-64 {
+			return d.errorf(KindRefused, "options", "", "argument too long or with a NUL byte: %q", clip(v))
+		}
+	}
+	return nil
+}
+
+// sendArgs writes the arguments of the imaginary command to a daemon (1.4, 1.5). server is the version it announced.
+func (d *Dialer) sendArgs(w *wire.Writer, o *Options, protocol, server int) error {
+	// The daemon matches the path against what is there, quoted or not, and would write into what it finds.
+	if strings.ContainsAny(d.Dest.Path, "*?[") {
+		return d.errorf(KindRefused, "path "+d.Dest.Path, "name a directory without * ? [ in its path, or a module that begins there",
+			"an rsync daemon takes * ? [ in a destination for wildcards")
+	}
+	if o.DeleteMissing && server < 31 {
+		return d.errorf(KindRefused, "--delete-missing-args", "install rsync 3.1 or later there",
+			"the server speaks protocol %d and does not know it", server)
+	}
+	long, target := o.long(protocol), d.Dest.target()
+	values := append(long[:len(long):len(long)], target)
+	secluded := server >= 30 && needSeclusion(values)
+	clear := []string{"--server"}
+	if c := o.cluster(secluded); c != "" {
+		clear = append(clear, c)
+	}
+	rest := append(append(long[:len(long):len(long)], "."), target)
+	if secluded {
+		writeArgs(w, clear, protocol)
+		writeArgs(w, append([]string{"rsync"}, rest...), maxProtocol)
+		return nil
+	}
+	if protocol < 30 && strings.ContainsAny(strings.Join(values, ""), "\r\n") {
+		return d.errorf(KindRefused, "arguments", "name a directory without line breaks", "protocol %d cannot carry a line break", protocol)
+	}
+	writeArgs(w, append(clear, rest...), protocol)
+	return nil
+}
+
+// writeArgs writes one list: terminated by NUL, before protocol 30 by line breaks.
+func writeArgs(w *wire.Writer, args []string, protocol int) {
+	end := byte(0)
+	if protocol < 30 {
+		end = '\n'
+	}
+	for _, a := range args {
+		if a == "" {
+			a = "."
+		}
+		w.String(a)
+		w.Byte(end)
+	}
+	w.Byte(end)
+}
+
+// needSeclusion reports whether a server might read an argument as something else than it is.
+func needSeclusion(args []string) bool {
+	for _, a := range args {
+		if strings.ContainsAny(a, "*?[]{}\\ \t\r\n\"'`$&;|<>()!#~^") {
+			return true
+		}
+	}
+	return false
+}
+
+// shellArgs returns the arguments for a remote shell.
+func (d *Dialer) shellArgs(o *Options) []string {
+	args := []string{"--server"}
+	if c := o.cluster(false); c != "" {
+		args = append(args, c)
+	}
+	return append(append(args, o.long(0)...), ".", d.Dest.target())
+}

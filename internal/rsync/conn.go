@@ -1,0 +1,166 @@
+package rsync
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A conn is the connection of a session. It counts what moves on the wire, gives up when nothing has moved in either
+// direction for too long, and can be cut at any time from any goroutine, which ends blocked reads and writes.
+type conn struct {
+	raw io.ReadWriteCloser // the transport
+	rw  io.ReadWriteCloser // raw behind the watch and Dialer.Wrap
+
+	start    time.Time
+	last     atomic.Int64 // when something moved, nanoseconds since start
+	in, out  atomic.Int64 // bytes
+	closed   chan struct{}
+	closeOne sync.Once
+
+	mu    sync.Mutex
+	cause error         // why it was cut; nil if it was closed in good order
+	limit time.Duration // longest silence; 0 = any
+	timer *time.Timer
+}
+
+func newConn(raw io.ReadWriteCloser, wrap func(io.ReadWriteCloser) io.ReadWriteCloser) *conn {
+	c := &conn{raw: raw, start: time.Now(), closed: make(chan struct{})}
+	// The watch sits below the rate limit: a write that waits for its share of the bandwidth moves in small pieces.
+	c.rw = watch{c}
+	if wrap != nil {
+		c.rw = wrap(c.rw)
+	}
+	return c
+}
+
+// Read reads from the connection. After a cut it returns the cause.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.rw.Read(p)
+	if err != nil && err != io.EOF {
+		err = c.because(err)
+	}
+	return n, err
+}
+
+// Write writes to the connection. After a cut it returns the cause.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.rw.Write(p)
+	if err != nil {
+		err = c.because(err)
+	}
+	return n, err
+}
+
+// because replaces the error of an operation on a connection that was cut on purpose.
+func (c *conn) because(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return c.cause
+	}
+	return err
+}
+
+// cut ends the connection at once. The first cause counts.
+func (c *conn) cut(cause error) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = cause
+	}
+	c.mu.Unlock()
+	c.close()
+}
+
+// cutBecause returns the cause of a cut, nil if there was none.
+func (c *conn) cutBecause() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// close ends the connection. Safe to call more than once.
+func (c *conn) close() {
+	c.closeOne.Do(func() {
+		close(c.closed)
+		c.setLimit(0)
+		c.raw.Close()
+		c.rw.Close()
+	})
+}
+
+// closeWrite tells the peer that nothing more will come, if the transport can.
+func (c *conn) closeWrite() {
+	if h, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		h.CloseWrite()
+	}
+}
+
+// setLimit sets how long the connection may be silent from now on. 0 = for ever.
+func (c *conn) setLimit(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = max(0, d)
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.touch()
+	if c.limit > 0 {
+		c.timer = time.AfterFunc(c.limit, c.check)
+	}
+}
+
+// lowerLimit is setLimit for what the server asks for: it never makes the limit longer.
+func (c *conn) lowerLimit(d time.Duration) {
+	if now := c.silenceLimit(); now == 0 || d < now {
+		c.setLimit(d)
+	}
+}
+
+// silenceLimit returns the limit in force.
+func (c *conn) silenceLimit() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limit
+}
+
+// check runs when the limit may have been reached.
+func (c *conn) check() {
+	c.mu.Lock()
+	silent := time.Since(c.start) - time.Duration(c.last.Load())
+	limit := c.limit
+	if limit > 0 && silent < limit {
+		c.timer.Reset(limit - silent)
+	}
+	c.mu.Unlock()
+	if limit > 0 && silent >= limit {
+		c.cut(errSilence)
+	}
+}
+
+func (c *conn) touch() { c.last.Store(int64(time.Since(c.start))) }
+
+// watch is the transport as the layers above see it: every byte that moves is counted.
+type watch struct{ c *conn }
+
+func (w watch) Read(p []byte) (int, error) {
+	n, err := w.c.raw.Read(p)
+	if n > 0 {
+		w.c.in.Add(int64(n))
+		w.c.touch()
+	}
+	return n, err
+}
+
+func (w watch) Write(p []byte) (int, error) {
+	n, err := w.c.raw.Write(p)
+	if n > 0 {
+		w.c.out.Add(int64(n))
+		w.c.touch()
+	}
+	return n, err
+}
+
+func (w watch) Close() error { return w.c.raw.Close() }

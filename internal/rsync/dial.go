@@ -1,0 +1,199 @@
+package rsync
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync/wire"
+)
+
+// A Dialer makes sessions with one destination. Its fields must not change once it is in use; its methods may then be
+// called from any number of goroutines, if its functions may.
+type Dialer struct {
+	Dest Dest
+	// Dial makes the transport instead of TCP or a remote shell. By Dest.Kind the other end speaks as a daemon does, or
+	// as rsync --server does behind a shell. Closing the transport must end its blocked reads and writes.
+	Dial func(ctx context.Context) (io.ReadWriteCloser, error)
+	// Password is called when the daemon asks for one. nil = there is none.
+	Password func() (string, error)
+
+	RemoteShell string // -e: command and options, split at spaces, with quotes; "" = ssh
+	RsyncPath   string // --rsync-path; "" = rsync
+
+	// ConnectTimeout bounds the making of a TCP connection, and each wait for a daemon's next word until it has
+	// accepted; 0 = no limit but Timeout.
+	ConnectTimeout time.Duration
+	// Timeout is how long a connection may be silent in both directions; 0 = as long as the server allows.
+	Timeout time.Duration
+
+	// Wrap stands between the protocol and the transport, to limit the rate or to count; may be nil. What it returns
+	// must pass on Close.
+	Wrap func(io.ReadWriteCloser) io.ReadWriteCloser
+	// MOTD is given each line of the daemon's message of the day; may be nil.
+	MOTD func(line string)
+}
+
+// Connect opens a connection and goes as far as the point where the file list is due. There a session can wait, warm,
+// until it is needed. ctx counts until Connect returns; when it ends first, its cause is the error. What the server has
+// against the module or the options may come to light only in Send. Errors are *Error, but for a context's.
+func (d *Dialer) Connect(ctx context.Context, o Options) (*Session, error) {
+	if err := d.checkOptions(&o); err != nil {
+		return nil, err
+	}
+	if o.Timeout == 0 {
+		o.Timeout = d.Timeout
+	}
+	var s *Session
+	err := d.converse(ctx, &o, func(c *conn) (err error) {
+		s, err = d.begin(c, &o)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.keepWarm()
+	return s, nil
+}
+
+// Modules asks a daemon for the modules that it shows.
+func (d *Dialer) Modules(ctx context.Context) ([]Module, error) {
+	var modules []Module
+	err := d.converse(ctx, &Options{}, func(c *conn) (err error) {
+		defer c.close()
+		h := &hello{d: d, c: c, r: wire.NewReader(c), w: wire.NewWriter(c), announce: maxProtocol}
+		if err = h.greet(); err == nil {
+			modules, err = h.list()
+		}
+		return err
+	})
+	return modules, err
+}
+
+// converse opens the transport and runs f on it. ctx's end cuts the connection. After an error it is closed.
+func (d *Dialer) converse(ctx context.Context, o *Options, f func(*conn) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	t, err := d.open(ctx, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	c := newConn(t, d.Wrap)
+	if d.Dest.Kind != Shell && d.ConnectTimeout > 0 {
+		c.setLimit(d.ConnectTimeout)
+	} else {
+		c.setLimit(d.Timeout)
+	}
+	stop := context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })
+	err = f(c)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		c.close()
+		if sh, ok := t.(*shell); ok {
+			sh.wait(0)
+		}
+	}
+	return err
+}
+
+// open makes the transport.
+func (d *Dialer) open(ctx context.Context, o *Options) (io.ReadWriteCloser, error) {
+	switch {
+	case d.Dial != nil:
+		t, err := d.Dial(ctx)
+		if err != nil {
+			return nil, d.dialError(err)
+		}
+		return t, nil
+	case d.Dest.Kind == Daemon:
+		// Go sets TCP_NODELAY, so what is flushed leaves at once. The send buffer is left to the kernel, which sizes it
+		// by the path; a fixed one would be too small for a long line or too large for a slow one.
+		nd := net.Dialer{Timeout: d.ConnectTimeout}
+		t, err := nd.DialContext(ctx, "tcp", d.Dest.address())
+		if err != nil {
+			return nil, d.dialError(err)
+		}
+		return t, nil
+	case d.Dest.Kind == Shell:
+		argv, err := d.shellCommand(d.shellArgs(o))
+		if err != nil {
+			return nil, err
+		}
+		t, err := startShell(argv)
+		if err != nil {
+			return nil, d.fail(KindShell, "remote shell", "install it, or name another one by --rsh", err)
+		}
+		return t, nil
+	}
+	return nil, d.errorf(KindDial, "connect", "", "%v destination: nothing to connect to", d.Dest.Kind)
+}
+
+// begin leads the conversation up to the checksum seed.
+func (d *Dialer) begin(c *conn, o *Options) (*Session, error) {
+	r, w := wire.NewReader(c), wire.NewWriter(c)
+	protocol, err := 0, error(nil)
+	if d.Dest.Kind == Shell {
+		protocol, err = d.versions(r, w, o)
+	} else {
+		protocol, err = d.handshake(c, r, w, o)
+	}
+	if err != nil {
+		return nil, d.setupError(c, err)
+	}
+	t, err := d.setup(r, w, o, protocol)
+	if err != nil {
+		return nil, d.setupError(c, err)
+	}
+	c.setLimit(d.Timeout)
+	return newSession(d, c, r, w, *o, t), nil
+}
+
+// handshake is the daemon's part of the conversation: greeting, module, password, arguments.
+func (d *Dialer) handshake(c *conn, r *wire.Reader, w *wire.Writer, o *Options) (protocol int, err error) {
+	h := &hello{d: d, c: c, r: r, w: w, announce: o.announced()}
+	if err := h.greet(); err != nil {
+		return 0, err
+	}
+	if err := h.module(); err != nil {
+		return 0, err
+	}
+	if err := d.sendArgs(w, o, h.protocol, h.server); err != nil {
+		return 0, err
+	}
+	if err := w.Flush(); err != nil {
+		return 0, d.greetingError(err)
+	}
+	return h.protocol, nil
+}
+
+// saneVersions bound what a server may announce behind a remote shell; anything else is the shell's own output (1.6).
+const minSane, maxSane = 20, 40
+
+// versions exchanges the protocol versions behind a remote shell.
+func (d *Dialer) versions(r *wire.Reader, w *wire.Writer, o *Options) (protocol int, err error) {
+	w.Int32(int32(o.announced()))
+	w.Flush()
+	theirs := r.Int32()
+	if err := r.Err(); err != nil {
+		return 0, err
+	}
+	if theirs < minSane || theirs > maxSane {
+		garbage := []byte{byte(theirs), byte(theirs >> 8), byte(theirs >> 16), byte(theirs >> 24)}
+		rest := make([]byte, min(r.Buffered(), 60))
+		r.Full(rest)
+		return 0, d.errorf(KindNotRsync, "remote shell", "nothing but rsync may write to its output: check .bashrc and the like there",
+			"the answer is not rsync's: %q", append(garbage, rest...))
+	}
+	if theirs < minProtocol {
+		return 0, d.errorf(KindProtocol, "remote shell", "install rsync 2.6 or later there",
+			"the server speaks protocol %d, the oldest that is understood is %d", theirs, minProtocol)
+	}
+	return min(o.announced(), int(theirs)), nil
+}

@@ -1,0 +1,48 @@
+package rsync
+
+import "time"
+
+// Options is what a session asks of the server. The zero value copies names and data and sets nothing else; a caller
+// sets at least MaxDelete to -1 when it sets Delete or DeleteMissing.
+type Options struct {
+	Protocol int // highest version to offer, 27 to 32; 0 = 32
+
+	Links, Perms, Times, Owner, Group, Devices, Specials, HardLinks bool // what of an entry is sent and set
+	NumericIDs                                                      bool // no names of users and groups
+	OmitDirTimes                                                    bool
+
+	WholeFile, Checksum, IgnoreTimes, SizeOnly bool // what makes a file differ, and how it is sent
+	Existing, IgnoreExisting                   bool
+	DryRun                                     bool // the server says what it would do, and does nothing (7.9)
+	Inplace                                    bool
+	ModifyWindow                               int // seconds that times may differ by; -1 = compare nanoseconds too
+
+	Delete        bool // what is in a content directory there and not in the list goes (9.6)
+	DeleteMissing bool // entries of mode 0 are deleted (9.2); server 3.1.0 and later
+	MaxDelete     int  // most deletions; -1 = no limit
+	Force         bool // a directory that stands in the way of something else is deleted with its content
+
+	Acks       bool          // ask for a message per entry that is in place (9.1)
+	Itemize    bool          // --log-format=%i: the server also announces what it redoes
+	PartialDir string        // keep what of a file has arrived when a session breaks, in this directory beside it
+	Timeout    time.Duration // --timeout of the server, in whole seconds; 0 = that of the Dialer
+	Mkpath     bool          // make missing parents of the destination; server 3.2.3 and later
+
+	BlockSize      int    // bytes; 0 = the server chooses
+	ChecksumChoice string // name of the checksum instead of a negotiated one; "" = negotiate
+	ChecksumSeed   int32  // 0 = the server chooses
+}
+
+// deletes reports whether the server is in delete mode, and so expects filter rules (5.1).
+func (o *Options) deletes() bool { return o.Delete }
+
+// acks reports whether the server acknowledges: in a dry run it does not.
+func (o *Options) acks() bool { return o.Acks && !o.DryRun }
+
+// announced returns the protocol version to offer.
+func (o *Options) announced() int {
+	if o.Protocol == 0 {
+		return maxProtocol
+	}
+	return o.Protocol
+}

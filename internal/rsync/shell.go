@@ -1,0 +1,327 @@
+package rsync
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// shellGrace is how long a remote shell may take to end by itself after the conversation has ended well.
+	shellGrace = 5 * time.Second
+	// stderrGrace is how long we wait for more of its words after it has ended: a process that it left behind (a
+	// connection master of ssh) may hold its stderr open for ever.
+	stderrGrace = time.Second
+	// maxStderr is how much of its words is kept before a session takes them, in bytes.
+	maxStderr = 64 << 10
+)
+
+// A shell is a running remote shell: a transport over its standard input and output. It is not put into a process group
+// of its own, because it may have to ask for a password on the terminal.
+type shell struct {
+	cmd  *exec.Cmd
+	in   *os.File // to its stdin
+	out  *os.File // from its stdout
+	done chan struct{}
+	said chan struct{} // closed when nothing more will come from its stderr
+
+	endIn sync.Once
+	err   error // how it ended; valid after done
+
+	mu   sync.Mutex
+	line []byte            // begun and not complete
+	kept []string          // lines that nobody has taken yet
+	size int               // bytes in kept
+	take func(line string) // nil until a session takes the lines
+	last string            // the last line said
+}
+
+// startShell runs a command with its words captured.
+func startShell(argv []string) (*shell, error) {
+	s := &shell{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{}), said: make(chan struct{})}
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
+	var ours []*os.File
+	pipe := func() (r, w *os.File, err error) {
+		if r, w, err = os.Pipe(); err != nil {
+			for _, f := range ours {
+				f.Close()
+			}
+		}
+		return r, w, err
+	}
+	inR, inW, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	theirs, ours = append(theirs, inR), append(ours, inW)
+	outR, outW, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	theirs, ours = append(theirs, outW), append(ours, outR)
+	errR, errW, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	theirs, ours = append(theirs, errW), append(ours, errR)
+
+	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = inR, outW, errW
+	if err := s.cmd.Start(); err != nil {
+		for _, f := range ours {
+			f.Close()
+		}
+		return nil, err
+	}
+	s.in, s.out = inW, outR
+	go s.listen(errR)
+	go func() {
+		s.err = s.cmd.Wait()
+		errR.SetReadDeadline(time.Now().Add(stderrGrace))
+		close(s.done)
+	}()
+	return s, nil
+}
+
+func (s *shell) Read(p []byte) (int, error)  { return s.out.Read(p) }
+func (s *shell) Write(p []byte) (int, error) { return s.in.Write(p) }
+
+// CloseWrite ends the remote side's input.
+func (s *shell) CloseWrite() error {
+	err := os.ErrClosed
+	s.endIn.Do(func() { err = s.in.Close() })
+	return err
+}
+
+// Close ends the transport; the process is killed unless it has ended.
+func (s *shell) Close() error {
+	s.CloseWrite()
+	err := s.out.Close()
+	select {
+	case <-s.done:
+	default:
+		s.cmd.Process.Kill()
+	}
+	return err
+}
+
+// wait gives the process time to end by itself, and waits for its last words. It returns how the process ended.
+func (s *shell) wait(grace time.Duration) error {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+	case <-timer.C:
+		s.cmd.Process.Kill()
+		<-s.done
+	}
+	<-s.said
+	return s.err
+}
+
+// listen splits what the process says on its stderr into lines.
+func (s *shell) listen(r *os.File) {
+	defer close(s.said)
+	defer r.Close()
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		s.hear(buf[:n], err != nil)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *shell) hear(p []byte, end bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range p {
+		if c != '\n' && len(s.line) < maxLine {
+			s.line = append(s.line, c)
+			continue
+		}
+		s.say()
+	}
+	if end && len(s.line) > 0 {
+		s.say()
+	}
+}
+
+// say passes on the line that is complete.
+func (s *shell) say() {
+	line := strings.TrimRight(string(s.line), "\r")
+	s.line = s.line[:0]
+	if line == "" {
+		return
+	}
+	s.last = line
+	switch {
+	case s.take != nil:
+		s.take(line)
+	case s.size < maxStderr:
+		s.kept = append(s.kept, line)
+		s.size += len(line)
+	}
+}
+
+// setListener passes all lines, those said before included, to take. take runs under a lock, one line at a time.
+func (s *shell) setListener(take func(line string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take = take
+	for _, line := range s.kept {
+		take(line)
+	}
+	s.kept = nil
+}
+
+// words returns the lines that tell why the shell failed: the last few.
+func (s *shell) words() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const most = 3
+	if len(s.kept) == 0 {
+		return s.last
+	}
+	return strings.Join(s.kept[max(0, len(s.kept)-most):], "; ")
+}
+
+// shellError explains why a remote shell did not bring up a server. reason is what was noticed on the connection.
+func (d *Dialer) shellError(s *shell, reason error) error {
+	s.Close()
+	ended := s.wait(shellGrace)
+	hint := "check that the command works by hand: " + strings.Join(s.cmd.Args, " ")
+	var exit *exec.ExitError
+	if errors.As(ended, &exit) {
+		switch exit.ExitCode() {
+		case 126, 127:
+			hint = "install rsync there, or name it by --rsync-path"
+		case 255:
+			hint = "check host, user and key: " + strings.Join(s.cmd.Args[:min(len(s.cmd.Args), 4)], " ")
+		}
+		if exit.ExitCode() >= 0 {
+			reason = fmt.Errorf("%v ended with status %d", s.cmd.Args[0], exit.ExitCode())
+		}
+	}
+	if words := s.words(); words != "" {
+		reason = fmt.Errorf("%w: %s", reason, words)
+	}
+	e := d.fail(KindShell, "remote shell", hint, reason)
+	if exit != nil {
+		e.Code = exit.ExitCode()
+	}
+	return e
+}
+
+// shellCommand composes the local command that runs rsync there.
+func (d *Dialer) shellCommand(args []string) ([]string, error) {
+	command := d.RemoteShell
+	if command == "" {
+		command = "ssh"
+	}
+	argv, err := splitCommand(command)
+	if err != nil {
+		return nil, d.errorf(KindShell, "remote shell", "see --rsh", "%q: %w", command, err)
+	}
+	if d.Dest.User != "" {
+		argv = append(argv, "-l", d.Dest.User)
+	}
+	argv = append(argv, d.Dest.Host)
+	program := d.RsyncPath
+	if program == "" {
+		program = "rsync"
+	}
+	// The program's name goes to the remote shell as it is: "sudo rsync" is a usual value.
+	argv = append(argv, program)
+	for _, a := range args {
+		argv = append(argv, quoteArg(a))
+	}
+	return argv, nil
+}
+
+var errQuote = errors.New("a quote is not closed")
+
+// splitCommand splits a command at spaces as rsync does: quotes of both kinds hold words together, a doubled quote
+// inside quotes of its kind is that quote, and nothing else is special.
+func splitCommand(s string) ([]string, error) {
+	var words []string
+	var word []byte
+	inWord := false
+	quote := byte(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case quote != 0 && c == quote:
+			if i+1 < len(s) && s[i+1] == quote {
+				word = append(word, c)
+				i++
+				continue
+			}
+			quote = 0
+		case quote != 0:
+			word = append(word, c)
+		case c == '\'' || c == '"':
+			quote, inWord = c, true
+		case c == ' ':
+			if inWord {
+				words, word, inWord = append(words, string(word)), word[:0], false
+			}
+		default:
+			word, inWord = append(word, c), true
+		}
+	}
+	if quote != 0 {
+		return nil, errQuote
+	}
+	if inWord {
+		words = append(words, string(word))
+	}
+	if len(words) == 0 {
+		return nil, errors.New("empty command")
+	}
+	return words, nil
+}
+
+// quoteArg quotes for the shell at the other end. A leading ~ or ~user of a path is left for it to expand.
+func quoteArg(s string) string {
+	tilde := ""
+	if strings.HasPrefix(s, "~") {
+		end := strings.IndexByte(s, '/')
+		if end < 0 {
+			end = len(s)
+		}
+		if allSafe(s[1:end]) {
+			tilde, s = s[:end], s[end:]
+			if s == "" {
+				return tilde
+			}
+		}
+	}
+	if s != "" && allSafe(s) {
+		return tilde + s
+	}
+	return tilde + "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// allSafe reports whether no shell gives any byte of s a meaning.
+func allSafe(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("%+,-./:=@_", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
