@@ -138,10 +138,13 @@ func byteAt(p string, i int, dir bool) int {
 // commonPrefix returns how many bytes a and b begin with in common.
 func commonPrefix(a, b string) int {
 	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
+	a, b = a[:n], b[:n]
+	i := 0
+	for i+8 <= n && a[i:i+8] == b[i:i+8] { // paths share most of their bytes
+		i += 8
 	}
-	return n
+	for i < n && a[i] == b[i] {
+		i++
+	}
+	return i
 }
