@@ -1,0 +1,167 @@
+package filter
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxWire is the limit for one rule on the wire (protocol 5.1).
+const maxWire = 5120
+
+// Wire returns the rules to send to a server that deletes in directories whose
+// scope is s (protocol 5.2). Rules that concern only the sender are left out,
+// and with deleteExcluded (--delete-excluded) those that name no side as well;
+// so are rules for xattr names, which no deletion looks at.
+//
+// A dir-merge rule is sent as it is: the server reads such files in the
+// directory at the destination that it prunes and in extraneous directories
+// below. What s has from merge files of the source follows it as plain rules,
+// for a server that is not recursing does not see the files of the directories
+// above. Rules that are not inherited (modifier n) need not follow.
+//
+// An error says which rule the protocol version cannot express. The result must
+// not be changed.
+func (s *Scope) Wire(protocol int, deleteExcluded bool) ([]string, error) {
+	w := wire{scope: s, protocol: protocol, deleteExcluded: deleteExcluded}
+	if err := w.add(s.shared.rules); err != nil {
+		return nil, err
+	}
+	return w.out, nil
+}
+
+type wire struct {
+	scope          *Scope
+	protocol       int
+	deleteExcluded bool
+	out            []string
+}
+
+func (w *wire) add(rules []*rule) error {
+	for _, r := range rules {
+		if !w.needed(r) {
+			continue
+		}
+		text, err := w.format(r)
+		if err != nil {
+			return err
+		}
+		w.out = append(w.out, text)
+		if r.merge == nil || r.merge.inner.noInherit {
+			continue
+		}
+		for _, m := range w.scope.merges {
+			if m.by != r {
+				continue
+			}
+			if err := w.add(m.rules); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// needed reports whether the receiver has a use for r.
+func (w *wire) needed(r *rule) bool {
+	switch {
+	case r.sides&receiverSide != 0:
+		return !r.xattr || r.merge != nil
+	case r.sides != 0 || r.xattr && r.merge == nil:
+		return false
+	case w.deleteExcluded:
+		return r.merge != nil && r.merge.inner.style == full // its file may name sides
+	}
+	return true
+}
+
+func (w *wire) format(r *rule) (string, error) {
+	text := r.wirePattern()
+	var out string
+	if w.protocol < 29 {
+		if r.absolute || r.negate || r.merge != nil {
+			return "", fmt.Errorf("filter rule %q: a server of protocol %d does not know such rules, from 29 on they"+
+				" exist; leave it out, run without --delete, or update the server's rsync",
+				r.prefix(w.protocol)+" "+r.text, w.protocol)
+		}
+		switch {
+		case r.include:
+			out = "+ " + text
+		case text == "!" || strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "+ "):
+			out = "- " + text
+		default:
+			out = text
+		}
+	} else {
+		out = r.prefix(w.protocol) + " " + text
+	}
+	if len(out) >= maxWire {
+		return "", fmt.Errorf("filter rule %q: it has %d bytes with its directory, a server takes less than %d;"+
+			" shorten it", r.text, len(out), maxWire)
+	}
+	return out, nil
+}
+
+// prefix is the name of the rule and its modifiers, in the order in which rsync
+// writes them.
+func (r *rule) prefix(protocol int) string {
+	p := make([]byte, 0, 16)
+	switch {
+	case r.merge != nil:
+		p = append(p, ':')
+	case r.include:
+		p = append(p, '+')
+	default:
+		p = append(p, '-')
+	}
+	flag := func(set bool, c byte) {
+		if set {
+			p = append(p, c)
+		}
+	}
+	flag(r.absolute, '/')
+	flag(r.negate, '!')
+	if r.merge != nil {
+		in := r.merge.inner
+		flag(in.cvs, 'C')
+		if !in.cvs {
+			flag(in.noInherit, 'n')
+			flag(in.wordSplit, 'w')
+			flag(in.style == bare && in.include, '+')
+			flag(in.style == bare && !in.include, '-')
+		}
+	}
+	flag(r.xattr, 'x')
+	flag(r.sides&senderSide != 0, 's')
+	flag(r.sides&receiverSide != 0, 'r')
+	flag(r.perishable && protocol >= 30, 'p')
+	return string(p)
+}
+
+// wirePattern is the pattern as the server has to read it: an anchored one of a
+// merge file starts at the transfer root there.
+func (r *rule) wirePattern() string {
+	if r.dir == "" {
+		return r.text
+	}
+	dir, text := r.dir, r.text
+	const wild = "*?["
+	if strings.ContainsAny(dir, wild) || strings.ContainsAny(text, wild) {
+		// Backslashes count once there is a wildcard anywhere in the pattern.
+		if !strings.ContainsAny(text, wild) {
+			text = escape(text)
+		}
+		dir = escape(dir)
+	}
+	return "/" + dir + text
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if strings.IndexByte(`*?[\`, s[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
