@@ -1,0 +1,104 @@
+// Package config turns a command line and an environment into what one run of
+// syncd is to do.
+//
+// Flags carry rsync's names where rsync has them and mean what they mean there.
+// What rsync knows and this version does not is refused by name, never
+// accepted and ignored: a mirror that silently lacks ACLs is found out too late.
+//
+// Precedence: defaults, environment (RSYNC_RSH, RSYNC_PARTIAL_DIR,
+// RSYNC_PASSWORD), flags. Among flags the later one wins, so -a --no-o keeps
+// owners out and --no-o -a does not.
+package config
+
+import (
+	"io"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/ratelimit"
+)
+
+// Action is what the program was asked to do.
+type Action uint8
+
+// The actions. Help and Version need neither SRC nor DEST.
+const (
+	Full Action = iota
+	Help
+	Version
+)
+
+// Config is one command line, understood and checked. It says nothing of the
+// state of the file system: whether SRC is there is found out by the run.
+type Config struct {
+	Action Action
+
+	Source   string // SRC as given, a local directory
+	Target   string // DEST as given, for messages
+	Dest     rsync.Dest
+	Session  rsync.Options // what was asked of the protocol
+	Filter   *filter.List
+	Delete   bool
+	OneFS    bool  // --one-file-system
+	Sessions int   // parallel sessions; 0: chosen from the machine
+	BigFile  int64 // bytes from which a file gets a session of its own; 0: the engine's default
+
+	// NanosecondsAuto says that no --modify-window was given: times compare to
+	// the nanosecond where the server can, to the second elsewhere.
+	NanosecondsAuto bool
+
+	MaxDelete  int    // -1: no limit
+	PartialDir string // "": the engine's default
+
+	RemoteShell    string // "": ssh
+	RsyncPath      string // "": rsync
+	ConnectTimeout time.Duration
+	Timeout        time.Duration
+	Bandwidth      *ratelimit.Timetable // nil: no limit
+
+	Verbose  int
+	Itemize  int // 0: no; 1: changes; also set by --dry-run
+	Stats    bool
+	Progress bool
+	JSON     bool
+	Quiet    bool
+	Human    bool // -h: numbers with units
+	EightBit bool // -8: names are not escaped, but for control characters
+	MOTD     bool
+
+	password password
+}
+
+// Parse reads the arguments after the program's name. The stdin is read only
+// by flags whose file is "-". Every error is a *UsageError.
+func Parse(args []string, env func(string) string, stdin io.Reader) (*Config, error) {
+	c := &Config{
+		MaxDelete:       -1,
+		NanosecondsAuto: true,
+		MOTD:            true,
+		RemoteShell:     env("RSYNC_RSH"),
+		PartialDir:      env("RSYNC_PARTIAL_DIR"),
+		Filter:          new(filter.List),
+	}
+	c.Session.MaxDelete = -1
+	f := newFlags(c, env, stdin)
+	if err := f.parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.help, f.human && len(args) == 1:
+		return &Config{Action: Help}, nil
+	case f.version:
+		return &Config{Action: Version}, nil
+	}
+	if err := f.finish(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Password is the rsync daemon's password, from --password-file or else
+// RSYNC_PASSWORD. A file is read anew each time, so that it may be changed
+// while a long run goes on. Safe for concurrent use.
+func (c *Config) Password() (string, error) { return c.password.get() }

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/syncd/syncd/internal/rsync"
+)
+
+// finish checks what belongs together and fills in what follows from it.
+func (f *flags) finish() error {
+	for _, check := range []func() error{f.arguments, f.mode, f.together, f.destination, f.secrets} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	c := f.c
+	if c.Session.DryRun {
+		c.Itemize = 1
+	}
+	c.Session.MaxDelete = c.MaxDelete
+	c.Session.Timeout = c.Timeout
+	return f.rules.build(c.Filter)
+}
+
+// arguments takes SRC and DEST.
+func (f *flags) arguments() error {
+	switch args := f.Args(); len(args) {
+	case 0:
+		return &UsageError{
+			Reason: "SRC and DEST are missing",
+			Remedy: "write: syncd --full -a SRC DEST, or see syncd --help",
+		}
+	case 1:
+		return &UsageError{
+			Reason: "DEST is missing after " + printable(args[0]),
+			Remedy: "write: syncd --full -a SRC DEST, or see syncd --help",
+		}
+	case 2:
+		f.c.Source, f.c.Target = args[0], args[1]
+	default:
+		return &UsageError{
+			Reason: "more than one SRC, or a space in a name that is not quoted",
+			Remedy: "give the directory above them with --include and --exclude, or run syncd once for each",
+		}
+	}
+	return f.source()
+}
+
+func (f *flags) source() error {
+	src := f.c.Source
+	if src == "" {
+		return &UsageError{What: "SRC", Reason: "it is empty", Remedy: "give the directory to copy, . for this one"}
+	}
+	if f.c.Target == "" {
+		return &UsageError{What: "DEST", Reason: "it is empty", Remedy: "give the place to copy to, . for this directory"}
+	}
+	if d, err := rsync.ParseDest(src); err == nil && d.Kind != rsync.Local {
+		return &UsageError{
+			What:   printable(src),
+			Reason: "SRC is on another host and syncd only sends",
+			Remedy: "run syncd on that host, or write ./ before a local name with a colon",
+		}
+	}
+	return nil
+}
+
+func (f *flags) mode() error {
+	if !f.full {
+		return &UsageError{
+			Reason: "following changes is not available in this version",
+			Remedy: "add --full to copy once",
+		}
+	}
+	if !f.recurse {
+		return &UsageError{
+			Reason: "without -r every directory would be skipped",
+			Remedy: "add -a, which is -rlptgoD, or -r",
+		}
+	}
+	return nil
+}
+
+// together refuses pairs that contradict each other, as rsync does.
+func (f *flags) together() error {
+	s := &f.c.Session
+	switch {
+	case s.Inplace && f.partialGiven:
+		return &UsageError{
+			What:   "--inplace",
+			Reason: "it writes into the file itself, so there is no part to keep in --partial-dir",
+			Remedy: "leave one of them out",
+		}
+	case s.IgnoreTimes && s.SizeOnly:
+		return &UsageError{
+			What:   "--size-only",
+			Reason: "it contradicts --ignore-times",
+			Remedy: "leave one of them out",
+		}
+	case f.c.MaxDelete >= 0 && !f.c.Delete:
+		return &UsageError{
+			What:   "--max-delete",
+			Reason: "nothing is deleted without --delete",
+			Remedy: "add --delete or leave it out",
+		}
+	}
+	if s.Inplace {
+		f.c.PartialDir = ""
+	}
+	return nil
+}
+
+func (f *flags) destination() error {
+	d, err := rsync.ParseDest(f.c.Target)
+	if err != nil {
+		// ParseDest's words say what is wrong and which forms there are.
+		return &UsageError{Reason: strings.TrimPrefix(err.Error(), "syncd: ")}
+	}
+	switch {
+	case d.Kind == rsync.Daemon && f.shellGiven:
+		return &UsageError{
+			What:   "-e",
+			Reason: "a daemon reached through a remote shell is not available in this version",
+			Remedy: "leave -e out, or give DEST as HOST:/PATH",
+		}
+	case d.Kind != rsync.Daemon && f.port != 0:
+		return &UsageError{
+			What:   "--port",
+			Reason: "it is the port of an rsync daemon and DEST is none",
+			Remedy: "for ssh write -e 'ssh -p PORT'",
+		}
+	case d.Kind != rsync.Daemon && f.passwordFile != "":
+		return &UsageError{
+			What:   "--password-file",
+			Reason: "it is the password of an rsync daemon and DEST is none",
+			Remedy: "leave it out; ssh takes keys",
+		}
+	}
+	if d.Port == 0 {
+		d.Port = f.port
+	}
+	f.c.Dest = d
+	return nil
+}
+
+func (f *flags) secrets() error {
+	p, err := newPassword(f.passwordFile, f.env("RSYNC_PASSWORD"), f.stdin)
+	if u, ok := err.(*UsageError); ok && u.What == "" {
+		u.What = "--password-file=" + printable(f.passwordFile)
+	}
+	f.c.password = p
+	return err
+}

@@ -1,0 +1,280 @@
+package config
+
+import (
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/syncd/syncd/ratelimit"
+)
+
+// flags is one parse of a command line. Switches write into the Config as they
+// come, so that the later one wins; what depends on several is put together by
+// finish.
+type flags struct {
+	*pflag.FlagSet
+	c     *Config
+	env   func(string) string
+	stdin io.Reader
+
+	help, version, full, human bool
+
+	recurse      bool
+	port         int
+	passwordFile string
+	shellGiven   bool
+	partialGiven bool
+	rules        rules
+}
+
+// option is a flag's pflag.Value: a function called for each occurrence.
+type option struct {
+	set    func(string) error
+	isBool bool
+}
+
+func (o *option) Set(s string) error {
+	if o.isBool && s != given {
+		return &UsageError{Reason: "this option takes no value"}
+	}
+	return o.set(s)
+}
+
+func (o *option) String() string { return "" }
+func (o *option) Type() string   { return "" }
+
+// given is what pflag hands to a switch without a value. A NUL cannot be
+// typed, so --delete=anything is told from --delete.
+const given = "\x00"
+
+func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
+	f := &flags{FlagSet: pflag.NewFlagSet("syncd", pflag.ContinueOnError), c: c, env: env, stdin: stdin}
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	f.modes()
+	f.attributes()
+	f.comparison()
+	f.deletion()
+	f.selection()
+	f.connection()
+	f.load()
+	f.output()
+	f.refuseOthers()
+	return f
+}
+
+func (f *flags) parse(args []string) error {
+	if err := f.FlagSet.Parse(args); err != nil {
+		return f.explain(err)
+	}
+	return nil
+}
+
+// do registers a switch that calls set.
+func (f *flags) do(name, short string, set func() error) {
+	o := &option{isBool: true, set: func(string) error { return set() }}
+	f.VarPF(o, name, short, "").NoOptDefVal = given
+}
+
+// on registers a switch that sets to.
+func (f *flags) on(to *bool, name, short string) {
+	f.do(name, short, func() error { *to = true; return nil })
+}
+
+// onOff registers a switch and its --no- forms, long and short.
+func (f *flags) onOff(to *bool, name, short string) {
+	f.on(to, name, short)
+	f.off(to, name)
+	if short != "" {
+		f.off(to, short)
+	}
+}
+
+func (f *flags) off(to *bool, name string) {
+	f.do("no-"+name, "", func() error { *to = false; return nil })
+}
+
+// value registers a flag with a value.
+func (f *flags) value(name, short string, set func(string) error) {
+	f.VarPF(&option{set: set}, name, short, "")
+}
+
+func (f *flags) text(to *string, name, short string) {
+	f.value(name, short, func(s string) error {
+		if s == "" {
+			return &UsageError{What: "--" + name, Reason: "its value is empty"}
+		}
+		*to = s
+		return nil
+	})
+}
+
+func (f *flags) number(to *int, name, short string, low, high int, unit string) {
+	f.value(name, short, func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return &UsageError{
+				Reason: "not a number from " + strconv.Itoa(low) + " to " + strconv.Itoa(high),
+				Remedy: "give " + unit,
+			}
+		}
+		*to = n
+		return nil
+	})
+}
+
+func (f *flags) seconds(to *time.Duration, name string) {
+	n := new(int)
+	f.number(n, name, "", 0, 1<<30, "seconds, 0 for no limit")
+	parse := f.Lookup(name).Value.(*option).set
+	f.Lookup(name).Value = &option{set: func(s string) error {
+		err := parse(s)
+		*to = time.Duration(*n) * time.Second
+		return err
+	}}
+}
+
+func (f *flags) size(to func(int64), name, short string, low, high int64) {
+	f.value(name, short, func(s string) error {
+		n, err := parseSize(s)
+		if err != nil || n < low || n > high {
+			return &UsageError{
+				Reason: "not a size from " + strconv.FormatInt(low, 10) + " to " + strconv.FormatInt(high, 10) + " bytes",
+				Remedy: "write it as 4096, 700K, 32M or 1.5GiB",
+			}
+		}
+		to(n)
+		return nil
+	})
+}
+
+func (f *flags) modes() {
+	f.on(&f.help, "help", "")
+	f.on(&f.version, "version", "V")
+	f.on(&f.full, "full", "")
+}
+
+// attributes are what of an entry is copied. The --no- forms are rsync's.
+func (f *flags) attributes() {
+	s := &f.c.Session
+	devices := []*bool{&s.Devices, &s.Specials}
+	all := append(devices, &f.recurse, &s.Links, &s.Perms, &s.Times, &s.Owner, &s.Group)
+	f.do("archive", "a", func() error { return set(true, all...) })
+	f.onOff(&f.recurse, "recursive", "r")
+	f.onOff(&s.Links, "links", "l")
+	f.onOff(&s.Perms, "perms", "p")
+	f.onOff(&s.Times, "times", "t")
+	f.onOff(&s.OmitDirTimes, "omit-dir-times", "O")
+	f.onOff(&s.Group, "group", "g")
+	f.onOff(&s.Owner, "owner", "o")
+	f.onOff(&s.Devices, "devices", "")
+	f.onOff(&s.Specials, "specials", "")
+	// -D has no long name in rsync; pflag needs one, and "D" makes --no-D fit it.
+	f.do("D", "D", func() error { return set(true, devices...) })
+	f.do("no-D", "", func() error { return set(false, devices...) })
+	f.onOff(&s.HardLinks, "hard-links", "H")
+	f.onOff(&s.NumericIDs, "numeric-ids", "")
+}
+
+func set(v bool, to ...*bool) error {
+	for _, p := range to {
+		*p = v
+	}
+	return nil
+}
+
+// comparison is how a difference is found and how it is sent.
+func (f *flags) comparison() {
+	s := &f.c.Session
+	f.onOff(&s.Checksum, "checksum", "c")
+	f.onOff(&s.IgnoreTimes, "ignore-times", "I")
+	f.onOff(&s.SizeOnly, "size-only", "")
+	f.onOff(&s.WholeFile, "whole-file", "W")
+	f.onOff(&s.Inplace, "inplace", "")
+	f.value("modify-window", "@", func(v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < -1 || n > 1<<30 {
+			return &UsageError{Reason: "not a number of seconds", Remedy: "give 0 or more, or -1 for nanoseconds"}
+		}
+		s.ModifyWindow, f.c.NanosecondsAuto = n, false
+		return nil
+	})
+	f.size(func(n int64) { s.BlockSize = int(n) }, "block-size", "B", 1, 128<<10)
+	f.size(func(n int64) { f.c.BigFile = n }, "big-file", "", 1, 1<<62)
+	// The part of a big file is always kept, so --partial asks for what is done anyway.
+	partial := new(bool)
+	f.onOff(partial, "partial", "")
+	f.value("partial-dir", "", func(v string) error {
+		if v == "" || v == "." || v == "/" {
+			return &UsageError{Reason: "not a directory for parts", Remedy: "give a name like .syncd-partial"}
+		}
+		f.c.PartialDir, f.partialGiven = v, true
+		return nil
+	})
+	f.do("P", "P", func() error { return set(true, partial, &f.c.Progress) })
+}
+
+func (f *flags) deletion() {
+	f.on(&f.c.Delete, "delete", "")
+	f.on(&f.c.Delete, "del", "")
+	f.on(&f.c.Delete, "delete-during", "")
+	f.value("max-delete", "", func(v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n > 1<<30 {
+			return &UsageError{Reason: "not a number of entries", Remedy: "give 0 or more, or -1 for no limit"}
+		}
+		f.c.MaxDelete = max(n, -1)
+		return nil
+	})
+}
+
+func (f *flags) connection() {
+	c := f.c
+	f.value("rsh", "e", func(v string) error {
+		if v == "" {
+			return &UsageError{What: "-e", Reason: "its value is empty", Remedy: "give a command like 'ssh -p 2222'"}
+		}
+		c.RemoteShell, f.shellGiven = v, true
+		return nil
+	})
+	f.text(&c.RsyncPath, "rsync-path", "")
+	f.text(&f.passwordFile, "password-file", "")
+	f.number(&f.port, "port", "", 1, 65535, "a TCP port")
+	f.number(&c.Session.Protocol, "protocol", "", 27, 32, "a version of rsync's protocol")
+	f.seconds(&c.Timeout, "timeout")
+	f.seconds(&c.ConnectTimeout, "contimeout")
+	f.on(&c.Session.Mkpath, "mkpath", "")
+	f.off(&c.MOTD, "motd")
+}
+
+// load is what the run may take of the machine and the line.
+func (f *flags) load() {
+	f.number(&f.c.Sessions, "sessions", "", 1, 64, "how many connections may work at once")
+	f.value("bwlimit", "", func(v string) error {
+		t, err := ratelimit.ParseTimetable(v, time.Local)
+		if err != nil {
+			return &UsageError{
+				Reason: err.Error(),
+				Remedy: "write a rate as 4096 (KiB/s), 8M or 1.5G, or a timetable as 08:00-23:00=4M,23:00-08:00=0",
+			}
+		}
+		f.c.Bandwidth = t
+		return nil
+	})
+	f.do("no-bwlimit", "", func() error { f.c.Bandwidth = nil; return nil })
+}
+
+func (f *flags) output() {
+	c := f.c
+	f.do("verbose", "v", func() error { c.Verbose++; return nil })
+	f.do("itemize-changes", "i", func() error { c.Itemize = 1; return nil })
+	f.on(&c.Quiet, "quiet", "q")
+	f.on(&c.Session.DryRun, "dry-run", "n")
+	f.on(&c.Stats, "stats", "")
+	f.onOff(&c.Progress, "progress", "")
+	f.on(&c.JSON, "json", "")
+	f.on(&c.EightBit, "8-bit-output", "8")
+	f.do("human-readable", "h", func() error { c.Human, f.human = true, true; return nil })
+}

@@ -1,0 +1,118 @@
+package config
+
+// Usage is what --help prints. The README and the man page carry the same text.
+const Usage = `Usage: syncd --full [flags] SRC DEST
+
+Makes DEST equal to the directory SRC, sending only what differs, over several
+connections at once. DEST is an ordinary rsync daemon, a host with rsync behind
+ssh, or a local directory:
+
+  rsync://[USER@]HOST[:PORT]/MODULE[/PATH]    rsync daemon
+  [USER@]HOST::MODULE[/PATH]                  rsync daemon
+  [USER@]HOST:PATH                            ssh, rsync on HOST
+  /PATH                                       local directory, no rsync needed
+
+The contents of SRC become the contents of DEST, with or without a slash after
+SRC. Flags mean what they mean in rsync(1).
+
+Examples:
+  syncd --full -a --delete -n /srv/data rsync://host/data    what would be done
+  syncd --full -aH --delete --numeric-ids --password-file=/etc/syncd/pw \
+      --bwlimit=08:00-23:00=4M,23:00-08:00=0 -P /srv/data sync@backup::data
+  syncd --full -a -e 'ssh -p 2222' --exclude='*.tmp' /srv/data root@new:/data
+
+Mode:
+      --full               copy once and end
+
+What is copied:
+  -a, --archive            the same as -rlptgoD
+  -r, --recursive          directories with what is in them
+  -l, --links              symlinks as symlinks
+  -p, --perms              permissions
+  -t, --times              modification times
+  -g, --group              groups
+  -o, --owner              owners (the server must run as root)
+  -D                       the same as --devices --specials
+      --devices            devices (the server must run as root)
+      --specials           fifos and sockets
+  -H, --hard-links         hard links between names sent together
+  -O, --omit-dir-times     do not set times of directories
+      --no-OPTION          take one back: -a --no-o, --no-perms, --no-D
+      --numeric-ids        owners and groups by number, not by name
+
+What is left out (in this order: the first rule that matches a name decides):
+      --exclude=PATTERN    leave out what matches
+      --include=PATTERN    but do not leave this out
+  -f, --filter=RULE        any rule of rsync(1)
+      --exclude-from=FILE  patterns from a file, one a line
+      --include-from=FILE  patterns from a file, one a line
+  -0, --from0              NUL ends the patterns in those files, not LF
+  -F                       rules from .rsync-filter files; -FF leaves these out
+  -C, --cvs-exclude        leave out what CVS would
+  -x, --one-file-system    do not enter other file systems
+
+What differs (size, or modification time to the nanosecond):
+  -c, --checksum           compare contents, not times
+  -I, --ignore-times       everything differs
+      --size-only          only sizes count
+  -@, --modify-window=NUM  times that differ by NUM seconds are equal; -1 is to
+                           the nanosecond, on every server
+
+How it is sent:
+  -W, --whole-file         whole files; --no-whole-file for the changed parts
+      --inplace            write into the file itself, not into a new one
+      --partial            is always on for big files, whose parts are kept in
+      --partial-dir=DIR    DIR (default .syncd-partial), to go on from there
+      --big-file=SIZE      what is big: has a connection to itself (default 32M)
+  -B, --block-size=SIZE    block size of the search for changed parts
+      --mkpath             make missing directories above DEST
+
+Deletion:
+      --delete             delete at DEST what is not in SRC; never below a
+                           directory that could not be read completely
+      --del, --delete-during  the same as --delete
+      --max-delete=NUM     delete no more than NUM entries
+
+Connection:
+      --password-file=FILE password for the daemon, in a file that only you can
+                           read; - is the standard input; or RSYNC_PASSWORD
+      --port=PORT          port of the daemon (default 873)
+  -e, --rsh=COMMAND        remote shell (default: RSYNC_RSH or ssh)
+      --rsync-path=PROGRAM rsync on the other host
+      --timeout=SECONDS    give up a connection that is silent so long
+      --contimeout=SECONDS give up connecting after so long
+      --protocol=NUM       highest version of rsync's protocol to use, 27 to 32
+      --no-motd            do not show the daemon's message of the day
+
+Load:
+      --bwlimit=RATE       KiB a second for all connections together, or with a
+                           suffix: 800K, 4M, 1.5G; 0 is no limit; by the time of
+                           day: 08:00-23:00=4M,23:00-08:00=0
+      --no-bwlimit         no limit
+      --sessions=NUM       connections at once (default: by processors)
+
+Output:
+  -n, --dry-run            change nothing, print what would be done, as -i
+  -i, --itemize-changes    a line for each change: what changes, and the name
+  -v, --verbose            the names of what is sent and deleted, and all errors
+      --stats              a summary as rsync's
+      --progress           share done, rate and time left; off a terminal one
+                           line a minute
+  -P                       the same as --partial --progress
+      --json               one JSON object a line: changes with -n, -i or -v,
+                           what failed, and a summary at the end
+  -h, --human-readable     numbers with units
+  -8, --8-bit-output       names as they are
+  -q, --quiet              only errors
+      --help               this text
+  -V, --version            the version
+
+Exit status:
+  0    done: DEST is equal to SRC
+  1    failed: not started, or not finished
+  2    a mistake in the command line; nothing was done
+  3    done, but some paths could not be read, sent or deleted; they are named
+  4    trees differ (kept for --verify and --cutover)
+  5    refused by a safety rule; nothing was deleted
+  130  interrupted; what was copied stays, run it again to go on
+`
