@@ -120,7 +120,7 @@ func (d *Dialer) open(ctx context.Context, o *Options) (io.ReadWriteCloser, erro
 		if err != nil {
 			return nil, d.dialError(err)
 		}
-		return t, nil
+		return newPromptTCP(t.(*net.TCPConn))
 	case d.Dest.Kind == Shell:
 		argv, err := d.shellCommand(d.shellArgs(o))
 		if err != nil {
