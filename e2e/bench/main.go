@@ -1,0 +1,116 @@
+// Command bench compares syncd with rsync: the same tree to the same daemon on loopback, in turns in one run, so that
+// both meet the same machine in the same state. Progress goes to stderr, the table, which is Markdown, to stdout.
+//
+// Before each run the destination is put back, written data is flushed and the source is read into the page cache. One
+// round before the timed ones goes through a counting relay and compares the copy with its source; the timed rounds go
+// straight to the daemon, in the order A B, B A, A B ...
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/syncd/syncd/internal/rsynctest"
+)
+
+type options struct {
+	scenarios []string
+	rounds    int
+	files     int
+	bigSize   int64 // bytes
+	entries   int
+	work      string
+	syncd     string
+	rsync     string
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == measureArgument {
+		os.Exit(measureMain(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, pflag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
+	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringSliceVar(&o.scenarios, "scenarios", []string{"small", "nothing", "big", "delta"},
+		"what to run, of small, nothing, big, delta and million (the last only on demand)")
+	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
+	flags.IntVar(&o.files, "files", 100_000, "small files")
+	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
+	flags.IntVar(&o.entries, "entries", 1_000_000, "empty files of the scenario million, of one timed run")
+	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; about 8 GiB")
+	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
+	flags.StringVar(&o.rsync, "rsync-command", "rsync {flags} {src}/ {dst}", "the program to judge it by")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	o.bigSize = *bigMiB << 20
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.rounds < 1 || o.files < 1 || o.bigSize < 1 || o.entries < 1 {
+		return nil, errors.New("--rounds, --files, --big-mib and --entries must be positive")
+	}
+	for _, name := range o.scenarios {
+		if !slices.Contains(scenarioNames, name) {
+			return nil, fmt.Errorf("unknown scenario %q: there are %s", name, strings.Join(scenarioNames, ", "))
+		}
+	}
+	return o, nil
+}
+
+// run does everything; what it has made is gone when it returns.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.work, "syncd-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	module := filepath.Join(dir, "module")
+	if err := os.Mkdir(module, 0o755); err != nil {
+		return err
+	}
+	server, err := rsynctest.Start(dir, rsynctest.Config{Modules: []rsynctest.Module{{Name: "bench", Path: module}}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+
+	b := &bench{
+		options: *o, dir: dir, dst: filepath.Join(module, "dst"), server: server, stderr: stderr,
+		programs: [2]program{
+			{name: "syncd", command: strings.Fields(o.syncd)},
+			{name: "rsync", command: strings.Fields(o.rsync)},
+		},
+	}
+	fmt.Fprintln(stdout, machine(ctx, o))
+	results, err := b.all(ctx)
+	// What is known is shown, whatever became of the rest.
+	return errors.Join(err, printTable(stdout, results))
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/rsynctest"
+)
+
+// scenarioNames are in the order in which they run.
+var scenarioNames = []string{"small", "nothing", "big", "delta", "million"}
+
+// program is one of the two that are compared.
+type program struct {
+	name    string
+	command []string // with {flags}, {src} and {dst}
+}
+
+// bench is one run of the benchmark.
+type bench struct {
+	options
+	dir      string // for all files
+	dst      string // the destination of every scenario, served as bench/dst
+	server   *rsynctest.Server
+	programs [2]program
+	stderr   io.Writer
+}
+
+// scenario is one task for both programs.
+type scenario struct {
+	title  string
+	src    string
+	flags  []string
+	rounds int
+	reset  func() error // puts the destination back before every run
+	bounds bounds
+}
+
+// sample is what one run took on both sides.
+type sample struct {
+	usage
+	serverCPU time.Duration
+}
+
+// result is all that is known of a scenario. Index 0 is syncd, 1 is rsync.
+type result struct {
+	title    string
+	samples  [2][]sample
+	up, down [2]int64 // bytes on the wire, from the round that was counted
+	bounds   bounds
+}
+
+// all runs the scenarios that were asked for. With an error it returns the results up to there.
+func (b *bench) all(ctx context.Context) (results []*result, err error) {
+	for _, name := range scenarioNames {
+		if !slices.Contains(b.scenarios, name) {
+			continue
+		}
+		r, err := b.scenario(ctx, name)
+		if err != nil {
+			return results, fmt.Errorf("%s: %w", name, err)
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// scenario makes what a scenario needs and runs it.
+func (b *bench) scenario(ctx context.Context, name string) (*result, error) {
+	b.logf("%s: making the tree", name)
+	s, err := b.prepare(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &result{title: s.title, bounds: s.bounds}
+	for i, p := range b.programs {
+		if r.up[i], r.down[i], err = b.count(ctx, s, p); err != nil {
+			return nil, err
+		}
+		b.logf("%s: %s sent %d and received %d bytes, the copy is equal", name, p.name, r.up[i], r.down[i])
+	}
+	for round := range s.rounds {
+		for turn := range b.programs {
+			i := (turn + round) % 2 // A B, B A, ...
+			taken, err := b.time(ctx, s, b.programs[i])
+			if err != nil {
+				return nil, err
+			}
+			r.samples[i] = append(r.samples[i], taken)
+			b.logf("%s %d/%d: %s %.2f s, CPU %.2f s, memory %.1f MiB, server's CPU %.2f s", name, round+1, s.rounds,
+				b.programs[i].name, taken.Wall.Seconds(), taken.CPU.Seconds(), mib(taken.MaxRSS), taken.serverCPU.Seconds())
+		}
+	}
+	return r, nil
+}
+
+func (b *bench) logf(format string, args ...any) { fmt.Fprintf(b.stderr, format+"\n", args...) }
+
+// prepare makes the source of a scenario.
+func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
+	s := &scenario{
+		flags: []string{"-a"}, rounds: b.rounds,
+		reset: func() error { return os.RemoveAll(b.dst) },
+	}
+	switch name {
+	case "small", "nothing":
+		return s, b.prepareSmall(ctx, s, name)
+	case "big", "delta":
+		return s, b.prepareBig(s, name)
+	default:
+		s.title, s.rounds, s.src = fmt.Sprintf("%d empty files", b.entries), 1, filepath.Join(b.dir, name)
+		s.bounds.memory = 100 << 20
+		return s, makeEmpty(s.src, b.entries)
+	}
+}
+
+// once makes a source in the folder of that name, unless an earlier scenario has.
+func (b *bench) once(s *scenario, name string, create func(dir string) error) error {
+	s.src = filepath.Join(b.dir, name)
+	if _, err := os.Lstat(s.src); err == nil {
+		return nil
+	}
+	return create(s.src)
+}
+
+func (b *bench) prepareSmall(ctx context.Context, s *scenario, name string) error {
+	if err := b.once(s, "small", func(dir string) error { return makeSmall(dir, b.files) }); err != nil {
+		return err
+	}
+	if name == "small" {
+		s.title = fmt.Sprintf("%d small files, `-a`", b.files)
+		s.bounds = bounds{wall: 0.80, cpu: 1.30}
+		return nil
+	}
+	s.title = fmt.Sprintf("nothing to do, %d files, `-a --delete`", b.files)
+	s.bounds = bounds{wall: 1.00}
+	s.flags = append(s.flags, "--delete")
+	s.reset = func() error { return warm(b.dst) }
+	if err := os.RemoveAll(b.dst); err != nil {
+		return err
+	}
+	// The program that is compared with fills the destination: it is the one that is known to be right.
+	_, err := b.run(ctx, s, b.programs[1], b.server.URL("bench/dst"))
+	return err
+}
+
+func (b *bench) prepareBig(s *scenario, name string) error {
+	err := b.once(s, "big", func(dir string) error { return makeBig(filepath.Join(dir, bigName), b.bigSize) })
+	if err != nil {
+		return err
+	}
+	s.bounds = bounds{wall: 0.95}
+	if name == "big" {
+		s.title = fmt.Sprintf("one file of %d MiB, whole, `-a`", b.bigSize>>20)
+		return nil
+	}
+	s.title = fmt.Sprintf("the same file changed in %d places, `-a`", changes)
+	old, file := filepath.Join(b.dir, "old"), filepath.Join(s.src, bigName)
+	s.reset = func() error {
+		if err := os.RemoveAll(b.dst); err != nil {
+			return err
+		}
+		return copyFile(filepath.Join(b.dst, bigName), old)
+	}
+	if err := copyFile(old, file); err != nil {
+		return err
+	}
+	return change(file, b.bigSize)
+}
+
+const bigName = "big.dat"
+
+// count runs a program through a relay that counts, and compares what it made with the source.
+func (b *bench) count(ctx context.Context, s *scenario, p program) (up, down int64, err error) {
+	relay, err := rsynctest.NewRelay(b.server.Addr(), rsynctest.Faults{})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer relay.Close()
+	if err := b.settle(s); err != nil {
+		return 0, 0, err
+	}
+	if _, err := b.run(ctx, s, p, relay.URL("bench/dst")); err != nil {
+		return 0, 0, err
+	}
+	up, down = relay.Bytes()
+	if err := equal(b.dst, s.src); err != nil {
+		return 0, 0, fmt.Errorf("after %s: %w", p.name, err)
+	}
+	return up, down, nil
+}
+
+// time runs a program straight against the daemon.
+func (b *bench) time(ctx context.Context, s *scenario, p program) (sample, error) {
+	if err := b.settle(s); err != nil {
+		return sample{}, err
+	}
+	return b.run(ctx, s, p, b.server.URL("bench/dst"))
+}
+
+// settle makes the same state before every run: destination put back, nothing left to be written, source in memory.
+func (b *bench) settle(s *scenario) error {
+	if err := s.reset(); err != nil {
+		return err
+	}
+	unix.Sync()
+	return warm(s.src)
+}
+
+// run runs a program once and waits until the server has done its part.
+func (b *bench) run(ctx context.Context, s *scenario, p program, dst string) (sample, error) {
+	if err := ctx.Err(); err != nil {
+		return sample{}, err
+	}
+	var command []string
+	for _, word := range p.command {
+		if word == "{flags}" {
+			command = append(command, s.flags...)
+			continue
+		}
+		command = append(command, strings.NewReplacer("{src}", s.src, "{dst}", dst).Replace(word))
+	}
+	before, err := b.server.ServedCPU()
+	if err != nil {
+		return sample{}, err
+	}
+	u, err := measure(ctx, command)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := b.server.ServedCPU()
+	return sample{usage: u, serverCPU: after - before}, err
+}
