@@ -233,8 +233,11 @@ func (x *exchange) goodbye() error {
 	return x.awaitDone()
 }
 
-// awaitDone reads the server's next mark; it flushes because the read blocks.
+// awaitDone says all that is to be said and reads the server's next mark.
 func (x *exchange) awaitDone() error {
+	if err := x.w.Flush(); err != nil {
+		return err
+	}
 	for {
 		n := x.r.Ndx(x.protocol)
 		if err := x.r.Err(); err != nil {
@@ -242,7 +245,7 @@ func (x *exchange) awaitDone() error {
 		}
 		switch n {
 		case wire.NdxDone:
-			return x.w.Err()
+			return nil
 		case wire.NdxDelStats:
 			x.deleteStats()
 		default:
