@@ -32,6 +32,7 @@ type Stats struct {
 // A Scratch holds the buffers of [Send] between files, so that a file costs no allocation. The zero value is ready;
 // a Scratch serves one Send at a time.
 type Scratch struct {
+	out      tokens
 	file     FileSum
 	checksum Checksum // what file was made for
 	sum      []byte
@@ -69,7 +70,8 @@ const maxBlock = 8 << 20
 // position are not used then.
 func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c Checksum, inPlace bool,
 	scratch *Scratch) (Stats, error) {
-	out := tokens{w: w}
+	out := &scratch.out
+	*out = tokens{w: w}
 	file := scratch.fileSum(c)
 	if sums == nil {
 		h.Count = 0
@@ -78,9 +80,9 @@ func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c 
 
 	var source error
 	if h.Count == 0 || h.BlockLen > maxBlock || size <= 0 {
-		source = sendWhole(&out, f, size, file)
+		source = sendWhole(out, f, size, file)
 	} else {
-		source = scratch.matcher.send(&out, f, size, c, inPlace, scratch)
+		source = scratch.matcher.send(out, f, size, c, inPlace, scratch)
 	}
 	if err := scratch.sums.drain(); err != nil {
 		return out.stats, err

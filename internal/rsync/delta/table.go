@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	minTable     = 1 << 8
-	maxHeadBits  = 28
-	filterPerSum = 4 // log2 of the filter's bits per sum: one in 16 sums that are not there passes
-	maxChain     = 32
-	spread       = 0x9e3779b1 // multiplying by it moves the entropy of a rolling sum into the top bits
+	minTable       = 1 << 8
+	maxHeadBits    = 28
+	maxFilterWords = 1 << 21 // 16 MiB
+	maxChain       = 32
+	spread         = 0x9e3779b1 // multiplying by it moves the entropy of a rolling sum into the top bits
 )
 
 // A table finds blocks of full length by their rolling sum. It is filled as sums arrive.
@@ -19,19 +19,29 @@ const (
 // Two rules keep it linear whatever the sums are: of blocks with equal sums only one is entered, and a chain never
 // grows beyond maxChain blocks; what would make it longer is left out and will not be found.
 type table struct {
-	sums        *blockSums
-	latest      bool     // of equal blocks keep the last; else the first
-	filter      []uint64 // one bit per hash: a miss is certain
-	filterShift uint
-	heads       []int32 // by hash: first block of the chain, +1
-	headShift   uint
-	next        []int32 // by block: next of the chain, +1
+	sums   *blockSums
+	latest bool    // of equal blocks keep the last; else the first
+	heads  []int32 // by hash: first block of the chain, +1
+	shift  uint    // of the hash
+	next   []int32 // by block: next of the chain, +1
+
+	// The filter has 32 bits or more per block, so that at most one in 32 sums that are not there passes. Its words
+	// are picked by the upper sum and, beyond 65536 words, by what is left of the lower, the bit in the word by the
+	// lower sum: both vary enough as they are, and hashing them first would cost a third of the search.
+	filter    []uint64
+	low, high uint32 // the masks that pick the word
+	// leaving is what each byte has added to the upper sum when it leaves the window; a look-up costs less than a
+	// multiplication in the one loop that runs for every byte.
+	leaving [256]uint32
 }
 
 // start empties the table for the sums of a new file. latest says which of several equal blocks to keep.
 func (t *table) start(sums *blockSums, latest bool) {
 	t.sums, t.latest = sums, latest
 	t.filter, t.heads, t.next = t.filter[:0], t.heads[:0], t.next[:0]
+	for b := range t.leaving {
+		t.leaving[b] = uint32(sums.head.BlockLen) * uint32(int8(b))
+	}
 }
 
 // update enters all blocks whose sums have arrived since the last call.
@@ -54,10 +64,10 @@ func (t *table) grow(n int) {
 	if len(t.heads) == 1<<headBits {
 		return // as large as it gets
 	}
-	filterBits := min(b+filterPerSum, 31)
-	t.headShift, t.filterShift = uint(32-headBits), uint(32-filterBits)
+	words := min(1<<b/2, maxFilterWords)
+	t.shift, t.low, t.high = uint(32-headBits), uint32(words-1)&0xffff, uint32(words-1)&^0xffff
 	t.heads = cleared(t.heads, 1<<headBits)
-	t.filter = cleared(t.filter, 1<<filterBits/64)
+	t.filter = cleared(t.filter, words)
 	t.next = t.next[:0]
 }
 
@@ -73,14 +83,12 @@ func cleared[T any](s []T, n int) []T {
 
 func (t *table) enter(i int32) {
 	v := t.sums.rolling[i]
-	h := v * spread
-	link := &t.heads[h>>t.headShift]
+	link := &t.heads[v*spread>>t.shift]
 	for range maxChain {
 		j := *link - 1
 		if j < 0 {
 			*link = i + 1
-			f := h >> t.filterShift
-			t.filter[f/64] |= 1 << (f % 64)
+			t.filter[v>>16&t.low|v<<10&t.high] |= 1 << (v & 63)
 			return
 		}
 		if t.sums.rolling[j] == v && bytes.Equal(t.sums.sum(i), t.sums.sum(j)) {
@@ -95,27 +103,24 @@ func (t *table) enter(i int32) {
 
 // mayHave reports whether a block with this rolling sum may be in the table. false is certain.
 func (t *table) mayHave(v uint32) bool {
-	f := v * spread >> t.filterShift
-	return t.filter[f/64]>>(f%64)&1 != 0
+	return t.filter[v>>16&t.low|v<<10&t.high]>>(v&63)&1 != 0
 }
 
 // chain returns the first block of those that may have rolling sum v, follow the next; -1 is the end.
-func (t *table) chain(v uint32) int32 { return t.heads[v*spread>>t.headShift] - 1 }
+func (t *table) chain(v uint32) int32 { return t.heads[v*spread>>t.shift] - 1 }
 func (t *table) follow(j int32) int32 { return t.next[j] - 1 }
 
-// slide moves a window of n bytes along b until mayHave holds, at most to the end of b. s1 and s2 are the rolling
+// slide moves a window of n bytes, a block, along b until mayHave holds, at most to the end of b. s1 and s2 are the rolling
 // sums of b[:n] on entry, and those of the window it stopped at on return. It moves by at least one byte if there is
 // one, and returns by how many.
 func (t *table) slide(b []byte, n int, s1, s2 uint32) (moved int, r1, r2 uint32) {
 	out, in := b[:len(b)-n], b[n:]
 	in = in[:len(out)]
-	filter, shift, size := t.filter, t.filterShift&31, uint32(n)
+	filter, low, high := t.filter, t.low, t.high
 	for i, x := range out {
-		o := uint32(int8(x))
-		s1 += uint32(int8(in[i])) - o
-		s2 += s1 - size*o
-		f := (s1&0xffff | s2<<16) * spread >> shift
-		if filter[f/64]>>(f%64)&1 != 0 {
+		s1 += uint32(int8(in[i])) - uint32(int8(x))
+		s2 += s1 - t.leaving[x]
+		if filter[s2&low|s1<<10&high]>>(s1&63)&1 != 0 {
 			return i + 1, s1, s2
 		}
 	}
