@@ -1,0 +1,219 @@
+package embedded
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strconv"
+
+	"github.com/gokrazy/rsync/rsyncd"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/rsync/wire"
+	"golang.org/x/sys/unix"
+)
+
+// moduleName is how the staging directory is called in the conversation with its server.
+const moduleName = "stage"
+
+// transfer brings the data of the pending files: into a staging directory first, then each to its place. The server
+// ends a session at the first file that fails; that file is settled, and a new session goes on with the rest. So there
+// are never more sessions than files, and one that achieves nothing is the last.
+func (s *send) transfer() {
+	todo := s.files
+	if len(todo) == 0 || s.ended() {
+		return
+	}
+	near, _ := split(s.entries[todo[0].i].Path)
+	st, err := s.d.newStage(&s.dirs, near)
+	if err != nil {
+		s.failAll(todo, err)
+		return
+	}
+	for asked := 0; len(todo) > 0 && !s.ended(); {
+		r := s.runSession(todo, st, asked)
+		asked += len(todo)
+		todo = s.settle(todo, st, r)
+	}
+	if err := s.d.removeStage(&s.dirs, st); err != nil {
+		s.rep.Loose = append(s.rep.Loose, fmt.Sprintf("remove %q: %v", st.path, err))
+	}
+}
+
+func (s *send) failAll(todo []pendingFile, err error) {
+	for _, f := range todo {
+		s.fail(f.i, fmt.Errorf("%q: %w", s.entries[f.i].Path, err))
+	}
+}
+
+// sessionResult is what one session left behind.
+type sessionResult struct {
+	first  int // number of its first file
+	report *rsync.Report
+	client error // why the session ended early, as our client sees it
+	server error // the same as the server sees it: the kernel's error
+}
+
+// stagedName is the name of the n-th file that this Send asks for. No name is used twice, so nothing that an earlier
+// session left can be mistaken for another file. All have one length: the order of the list is that of the names.
+func stagedName(n int) string { return strconv.Itoa(1e9 + n) }
+
+func (r *sessionResult) err() error { return kernel(cmp.Or(r.server, r.client)) }
+
+// settle moves what has arrived into place and returns the files to try again.
+func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []pendingFile) {
+	culprit := -1
+	for k, f := range todo {
+		got, name := r.report.Results[k+1], stagedName(r.first+k)
+		res := &s.rep.Results[f.i]
+		res.Literal += got.Literal
+		switch {
+		case staged(st, name):
+			if err := s.place(f, st, name); err != nil {
+				s.fail(f.i, err)
+			} else if res.State = rsync.Acked; got.State == rsync.Changed {
+				res.State, res.Err = rsync.Changed, got.Err
+			}
+		case got.State == rsync.NotSent || got.State == rsync.Changed:
+			// Before protocol 30 a file that cannot be read to its end is sent with a wrong sum, which ends the session.
+			res.State, res.Err = got.State, got.Err
+			culprit = max(culprit, k)
+		case r.server == nil && r.client == nil:
+			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, fs.ErrNotExist))
+		case culprit < 0 && s.ctx.Err() == nil: // in the order of the list, this one broke the session
+			culprit = k
+			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, r.err()))
+		default:
+			again = append(again, f)
+		}
+	}
+	if len(again) == len(todo) && !s.ended() {
+		s.failAll(again, r.err())
+		return nil
+	}
+	return again
+}
+
+// staged reports whether a file has arrived: the server renames it to this name when its sum was right.
+func staged(st *stage, name string) bool {
+	got, err := lstat(st.fd, name)
+	return err == nil && got != nil && isRegular(got.Mode)
+}
+
+// runSession sends files, the first of which has the given number, into the staging directory.
+func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResult {
+	server := &stageServer{dir: st.abs}
+	defer server.wait()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	dialer := rsync.Dialer{
+		Dest: rsync.Dest{Kind: rsync.Daemon, Host: "embedded", Module: moduleName},
+		Dial: server.dial,
+		Wrap: s.d.Wrap,
+	}
+	batch := s.stagedBatch(todo, first)
+	failed := func(err error) sessionResult {
+		return sessionResult{first, &rsync.Report{Results: make([]rsync.Result, len(batch.Entries))}, err, server.wait()}
+	}
+	session, err := dialer.Connect(ctx, rsync.Options{Protocol: 27})
+	if err != nil {
+		return failed(err)
+	}
+	report, err := session.Send(ctx, batch)
+	if report == nil || len(report.Results) != len(batch.Entries) {
+		return failed(err)
+	}
+	return sessionResult{first, report, err, server.wait()}
+}
+
+// stagedBatch lists the files under their names in the staging directory, after the directory itself. Only size and
+// content matter: the attributes are set here.
+func (s *send) stagedBatch(todo []pendingFile, first int) *rsync.Batch {
+	entries := make([]flist.Entry, 0, len(todo)+1)
+	entries = append(entries, flist.Entry{Path: ".", Mode: unix.S_IFDIR | 0o700})
+	for k, f := range todo {
+		entries = append(entries, flist.Entry{
+			Path: stagedName(first + k), Mode: unix.S_IFREG | 0o600, Size: s.entries[f.i].Size,
+		})
+	}
+	return &rsync.Batch{
+		Entries: entries,
+		Open:    func(k int) (rsync.File, error) { return s.b.Open(todo[k-1].i) },
+		Events:  &stagedEvents{s: s, todo: todo},
+	}
+}
+
+// stagedEvents passes on what a session says about progress. Items were reported when the files were asked for.
+type stagedEvents struct {
+	s    *send
+	todo []pendingFile
+}
+
+func (v *stagedEvents) Item(int, rsync.ItemFlags) {}
+func (v *stagedEvents) Sending(k int) {
+	if k > 0 && k <= len(v.todo) {
+		v.s.ev.Sending(v.todo[k-1].i)
+	}
+}
+func (v *stagedEvents) Sent(n int64)             { v.s.ev.Sent(n) }
+func (v *stagedEvents) Deleted(string, bool)     {}
+func (v *stagedEvents) Message(wire.Tag, string) {}
+
+// stageServer serves a staging directory to one session.
+type stageServer struct {
+	dir  string
+	conn net.Conn
+	done chan struct{}
+	err  error
+}
+
+// dial starts the server. Closing the connection ends it.
+func (v *stageServer) dial(context.Context) (io.ReadWriteCloser, error) {
+	// Without DontRestrict the server would shut this process out of everything but its module.
+	server, err := rsyncd.NewServer(
+		[]rsyncd.Module{{Name: moduleName, Path: v.dir, Writable: true}},
+		rsyncd.DontRestrict(), rsyncd.WithStderr(io.Discard), rsyncd.WithLogger(noLog{}))
+	if err != nil {
+		return nil, err
+	}
+	client, conn := net.Pipe()
+	v.conn, v.done = client, make(chan struct{})
+	go func() {
+		defer close(v.done)
+		v.err = server.HandleDaemonConn(context.Background(), rsyncd.NewConnection(conn, conn, "embedded"))
+		_ = conn.Close()
+	}()
+	return client, nil
+}
+
+// wait ends the server and returns the error that it ended with. What goroutines of it are still on their way out have
+// lost their connection and their directory: they change nothing any more.
+func (v *stageServer) wait() error {
+	if v.conn == nil {
+		return nil
+	}
+	_ = v.conn.Close()
+	<-v.done
+	if errors.Is(v.err, io.EOF) || errors.Is(v.err, io.ErrClosedPipe) || errors.Is(v.err, io.ErrUnexpectedEOF) {
+		return nil // our side left first
+	}
+	return v.err
+}
+
+// noLog discards what the server has to say: its errors come back as errors.
+type noLog struct{}
+
+func (noLog) Printf(string, ...any)    {}
+func (noLog) Output(int, string) error { return nil }
+
+// kernel reduces an error to the kernel's words, if it comes from there: its paths are those of the staging directory.
+func kernel(err error) error {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return errno
+	}
+	return err
+}
