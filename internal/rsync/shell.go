@@ -300,6 +300,7 @@ func quoteArg(s string) string {
 			end = len(s)
 		}
 		if allSafe(s[1:end]) {
+			end = min(end+1, len(s)) // a quoted slash would hide the user's name
 			tilde, s = s[:end], s[end:]
 			if s == "" {
 				return tilde
