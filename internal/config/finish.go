@@ -1,10 +1,6 @@
 package config
 
-import (
-	"strings"
-
-	"github.com/syncd/syncd/internal/rsync"
-)
+import "github.com/syncd/syncd/internal/rsync"
 
 // finish checks what belongs together and fills in what follows from it.
 func (f *flags) finish() error {
@@ -112,8 +108,10 @@ func (f *flags) together() error {
 func (f *flags) destination() error {
 	d, err := rsync.ParseDest(f.c.Target)
 	if err != nil {
-		// ParseDest's words say what is wrong and which forms there are.
-		return &UsageError{Reason: strings.TrimPrefix(err.Error(), "syncd: ")}
+		return &UsageError{
+			Reason: err.Error(),
+			Remedy: "write rsync://HOST/MODULE/PATH, HOST::MODULE/PATH, HOST:PATH or a local path",
+		}
 	}
 	switch {
 	case d.Kind == rsync.Daemon && f.shellGiven:

@@ -1,0 +1,66 @@
+// Command syncd makes a directory tree on another host equal to one here. The
+// destination is an ordinary rsync daemon, rsync behind ssh, or a directory.
+//
+// See config.Usage for flags and exit statuses, docs/output.md for what is
+// printed.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/syncd/syncd/internal/config"
+)
+
+// The exit statuses of design.md, section 10. Status 4, "trees differ", belongs
+// to --verify and --cutover.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitPartial     = 3
+	exitUnsafe      = 5
+	exitInterrupted = 130
+)
+
+// streams are what a process reads and writes, so that a test can run a whole
+// command in its own process.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx := interruptible(context.Background(), os.Stderr, os.Exit)
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv))
+}
+
+// run is the whole command: it returns the exit status.
+func run(ctx context.Context, args []string, s streams, env func(string) string) int {
+	c, err := config.Parse(args, env, s.in)
+	if err != nil {
+		fmt.Fprintln(s.err, "syncd:", err)
+		return exitUsage
+	}
+	switch c.Action {
+	case config.Help:
+		io.WriteString(s.out, config.Usage)
+		return exitDone
+	case config.Version:
+		io.WriteString(s.out, version())
+		return exitDone
+	}
+	return full(ctx, c, s)
+}
+
+func version() string {
+	v := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v = info.Main.Version
+	}
+	return fmt.Sprintf("syncd %s, rsync protocols 27 to 32, %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
