@@ -34,14 +34,15 @@ type words struct {
 	x        *exchange // whose list indexes refer to; nil before there is one
 	acked    []bool    // by index on the wire
 	partial  map[wire.Tag][]byte
-	remarks  []remark // those that may concern an entry
-	size     int      // bytes in remarks
-	dropped  int      // remarks over maxWords
-	early    []remark // said before there was anybody to hear them
-	deaths   int      // MSG_ERROR_EXIT, or a text that says the same
-	code     int      // exit code, as far as known
-	deleted  int64    // MSG_DELETED
-	dirsGone int64    // those of directories
+	remarks  []remark        // those that may concern an entry
+	size     int             // bytes in remarks
+	dropped  int             // remarks over maxWords
+	early    []remark        // said before there was anybody to hear them
+	deaths   int             // MSG_ERROR_EXIT, or a text that says the same
+	code     int             // exit code, as far as known
+	deleted  int64           // MSG_DELETED
+	dirsGone int64           // those of directories
+	missing  map[string]bool // entries of mode 0 by path: whether the server said that it deleted them
 }
 
 // begin is called when the list's order is known and before the server can refer to it.
@@ -49,6 +50,12 @@ func (s *words) begin(x *exchange) {
 	s.mu.Lock()
 	s.x = x
 	s.acked = make([]bool, len(x.order))
+	s.missing = make(map[string]bool)
+	for _, place := range x.order {
+		if e := &x.b.Entries[place]; e.Mode == 0 {
+			s.missing[e.Path] = false
+		}
+	}
 	early := s.early
 	s.early = nil
 	s.mu.Unlock()
@@ -141,6 +148,9 @@ func (s *Session) deletion(p []byte) error {
 	s.said.deleted++
 	if dir {
 		s.said.dirsGone++
+	}
+	if _, ok := s.said.missing[name]; ok {
+		s.said.missing[name] = true
 	}
 	x := s.said.x
 	s.said.mu.Unlock()

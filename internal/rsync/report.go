@@ -149,6 +149,9 @@ func (x *exchange) failBelow(dirs []int32, text string) {
 	}
 }
 
+// errLimit is why an entry of mode 0 may still be there.
+var errLimit = errors.New("deletions stopped due to --max-delete")
+
 // settle gives every entry that nobody has condemned its state.
 func (x *exchange) settle(r *Report) {
 	if x.order == nil {
@@ -161,11 +164,17 @@ func (x *exchange) settle(r *Report) {
 		if res.State != Pending {
 			continue
 		}
-		if acks && acknowledged(&x.b.Entries[place]) {
+		e := &x.b.Entries[place]
+		switch {
+		case e.Mode == 0 && x.said.missing[e.Path] && !x.opts.DryRun:
+			res.State = Acked
+		case e.Mode == 0 && r.LimitHit:
+			res.State, res.Err = Skipped, errLimit
+		case acks && acknowledged(e):
 			if x.said.acked[n] {
 				res.State = Acked
 			}
-		} else if fine {
+		case fine:
 			res.State = Acked
 		}
 	}
