@@ -160,6 +160,22 @@ func (e *Entry) setAttrs(t testing.TB, path string) {
 	}
 }
 
+// TempDir is t.TempDir in memory, where there is a file system for that: many times as fast for large trees.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "treetest-")
+	if err != nil {
+		return t.TempDir()
+	}
+	check(t, os.Chmod(dir, 0o755)) // as t.TempDir does
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("test tree: %v", err)
+		}
+	})
+	return dir
+}
+
 func setMtime(t testing.TB, path string, mtime unix.Timespec) {
 	t.Helper()
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, mtime}

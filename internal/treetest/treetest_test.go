@@ -217,7 +217,7 @@ func TestDiffIsBounded(t *testing.T) {
 
 func TestHostile(t *testing.T) {
 	const files = 500
-	dir := filepath.Join(t.TempDir(), "tree")
+	dir := filepath.Join(TempDir(t), "tree")
 	Hostile(t, dir, files)
 	tree := Snapshot(t, dir, Options{})
 	kinds, modes, flat, levels, longest, groups := map[uint32]int{}, map[uint32]bool{}, 0, 0, 0, map[string]bool{}
@@ -266,7 +266,7 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	// Another tool's view of the whole.
-	copied := filepath.Join(t.TempDir(), "copy")
+	copied := filepath.Join(TempDir(t), "copy")
 	if out, err := exec.Command("cp", "-a", "--preserve=all", dir, copied).CombinedOutput(); err != nil {
 		t.Skipf("cp: %v: %s", err, out)
 	}
@@ -274,7 +274,7 @@ func TestHostile(t *testing.T) {
 }
 
 func TestRandomIsRepeatable(t *testing.T) {
-	a, b := t.TempDir(), t.TempDir()
+	a, b := TempDir(t), TempDir(t)
 	o := Options{Ignore: FileMtime | DirMtime | LinkMtime | RootDir}
 	var logs [2][]string
 	for i, dir := range []string{a, b} {
@@ -290,7 +290,7 @@ func TestRandomIsRepeatable(t *testing.T) {
 
 // TestMutate has every operation change what a snapshot sees, and says so in the log.
 func TestMutate(t *testing.T) {
-	dir := t.TempDir()
+	dir := TempDir(t)
 	rng := rand.New(rand.NewPCG(8, 9))
 	Random(t, rng, dir, 200)
 	seen := map[string]int{}
