@@ -13,8 +13,9 @@ const (
 	ownStrong = 4
 	// failSlack and failRate bound the bytes hashed for candidates that turn out wrong: a fixed amount, and a multiple
 	// of the bytes passed. Ordinary data stays far below; data made for it would otherwise cost a block per byte.
-	failSlack = 64 << 20
-	failRate  = 8
+	failSlack   = 64 << 20
+	failRate    = 8
+	maxFailRate = 1 << 11
 )
 
 // A matcher finds the blocks of one old file in one new file.
@@ -33,7 +34,6 @@ type matcher struct {
 	block    int64 // their length
 	sent     int64
 	expected int32 // the block after the last match: what comes next if nothing changed
-	failRate int64
 	failed   int64 // bytes hashed in vain
 }
 
@@ -43,8 +43,6 @@ func (m *matcher) send(out *tokens, f io.Reader, size int64, c Checksum, inPlace
 	*m = matcher{
 		out: out, sums: &s.sums, table: &s.table, checksum: c, strong: c.Hash.fast(), inPlace: inPlace,
 		full: h.full(), block: int64(h.BlockLen),
-		// Equal rolling sums of different data become more frequent with the number of blocks.
-		failRate: failRate + 4*int64(h.Count)*int64(h.BlockLen)>>32,
 	}
 	m.table.start(m.sums, inPlace)
 	m.win.start(f, s.file, size, 2*m.block+nearby, s.buf)
@@ -147,6 +145,9 @@ func (m *matcher) searchNearby() bool {
 	}
 	here := max(int64(m.expected), m.sent/m.block)
 	m.sums.receive(here + 2 + 4*nearby/m.block)
+	if !m.alive() {
+		return false
+	}
 	m.table.update()
 	m.win.need(m.sent, m.sent+nearby+m.block)
 	at, i, ok := m.search(min(m.win.end, m.sent+nearby+m.block))
@@ -161,6 +162,9 @@ func (m *matcher) searchNearby() bool {
 // has not sent when nothing is found is less than a block and a literal.
 func (m *matcher) searchAll() bool {
 	m.sums.receive(math.MaxInt32)
+	if !m.alive() {
+		return false
+	}
 	m.table.update()
 	at, i, ok := m.search(math.MaxInt64)
 	if ok {

@@ -61,10 +61,10 @@ func (m *matcher) find(v uint32, at int64) (int32, bool) {
 		}
 		return m.sums.same(i, &sum)
 	}
-	if m.failed > failSlack+m.failRate*at {
+	known := min(m.sums.known(), m.full)
+	if m.exhausted(known, at) {
 		return 0, false
 	}
-	known := min(m.sums.known(), m.full)
 	if own := at / m.block; own < int64(known) && at%m.block == 0 && is(int32(own)) {
 		return int32(own), true
 	}
@@ -80,6 +80,14 @@ func (m *matcher) find(v uint32, at int64) (int32, bool) {
 		m.failed += m.block
 	}
 	return 0, false
+}
+
+// exhausted reports whether so much was hashed in vain up to offset at that it can only be malice.
+func (m *matcher) exhausted(known int32, at int64) bool {
+	// Different data has equal rolling sums once in 2^32 times: for each byte passed, a block is hashed known/2^32
+	// times. That is nothing but for old files of a hundred GB and more.
+	chance := int64(known) * m.block >> 32
+	return m.failed > failSlack+min(failRate+4*chance, maxFailRate)*at
 }
 
 // tail sends what is left at the end of the file: the server's short last block if the file ends with it, and as data

@@ -223,7 +223,7 @@ func TestAnswersWhileTheServerStillSums(t *testing.T) {
 		"every second":   {changeEvery(old, 2*block), 3 * block},
 		"inserted":       {append(bytes.Clone(old[:10]), old...), 5 * nearby},
 		"some deleted":   {old[100_000:], 100_000 + 5*nearby},
-		"some rewritten": {bytes.Join([][]byte{old[:1 << 20], randomBytes(newRand(2), 100_000), old[1<<20+100_000:]}, nil), 5 * nearby},
+		"some rewritten": {bytes.Join([][]byte{old[:1<<20], randomBytes(newRand(2), 100_000), old[1<<20+100_000:]}, nil), 5 * nearby},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(old, headOf(len(old), block, 4), xxh, false)

@@ -25,9 +25,9 @@ type table struct {
 	shift  uint    // of the hash
 	next   []int32 // by block: next of the chain, +1
 
-	// The filter has 32 bits or more per block, so that at most one in 32 sums that are not there passes. Its words
-	// are picked by the upper sum and, beyond 65536 words, by what is left of the lower, the bit in the word by the
-	// lower sum: both vary enough as they are, and hashing them first would cost a third of the search.
+	// The filter has a word per block, so that one in 64 sums that are not there passes. The word is picked by the
+	// upper sum and, beyond 65536 words, by what is left of the lower; the bit in the word by the lower sum. Both vary
+	// enough as they are, and hashing them first would cost a third of the search.
 	filter    []uint64
 	low, high uint32 // the masks that pick the word
 	// leaving is what each byte has added to the upper sum when it leaves the window; a look-up costs less than a
@@ -64,7 +64,7 @@ func (t *table) grow(n int) {
 	if len(t.heads) == 1<<headBits {
 		return // as large as it gets
 	}
-	words := min(1<<b/2, maxFilterWords)
+	words := min(1<<b, maxFilterWords)
 	t.shift, t.low, t.high = uint(32-headBits), uint32(words-1)&0xffff, uint32(words-1)&^0xffff
 	t.heads = cleared(t.heads, 1<<headBits)
 	t.filter = cleared(t.filter, words)
@@ -106,6 +106,16 @@ func (t *table) mayHave(v uint32) bool {
 	return t.filter[v>>16&t.low|v<<10&t.high]>>(v&63)&1 != 0
 }
 
+// has reports whether a block with rolling sum v is in the table.
+func (t *table) has(v uint32) bool {
+	for i := t.chain(v); i >= 0; i = t.follow(i) {
+		if t.sums.rolling[i] == v {
+			return true
+		}
+	}
+	return false
+}
+
 // chain returns the first block of those that may have rolling sum v, follow the next; -1 is the end.
 func (t *table) chain(v uint32) int32 { return t.heads[v*spread>>t.shift] - 1 }
 func (t *table) follow(j int32) int32 { return t.next[j] - 1 }
@@ -120,7 +130,7 @@ func (t *table) slide(b []byte, n int, s1, s2 uint32) (moved int, r1, r2 uint32)
 	for i, x := range out {
 		s1 += uint32(int8(in[i])) - uint32(int8(x))
 		s2 += s1 - t.leaving[x]
-		if filter[s2&low|s1<<10&high]>>(s1&63)&1 != 0 {
+		if filter[s2&low|s1<<10&high]>>(s1&63)&1 != 0 && t.has(s1&0xffff|s2<<16) {
 			return i + 1, s1, s2
 		}
 	}
