@@ -16,51 +16,55 @@ import (
 
 // full is one pass over the whole tree. It returns the exit status.
 func full(ctx context.Context, c *config.Config, s streams) int {
-	out, err := newPrinter(s.out), newConsole(s.err)
-	var r report = &text{out: out, err: err, c: c, num: numbers{c.Human}}
+	out, stderr := newPrinter(s.out), newConsole(s.err)
+	var r report = &text{out: out, err: stderr, c: c, num: numbers{c.Human}}
 	if c.JSON {
 		r = &machine{out: out, c: c}
 	}
-	sum, failure := pass(ctx, c, s, r, out, err)
+	sum, failure := pass(ctx, c, s, r, out, stderr)
 	var p *problem
 	if failure != nil {
 		p = explain(failure)
 	}
 	status := statusOf(sum, p)
 	r.end(sum, p, status)
+	if err := out.close(); err != nil && status == exitDone {
+		stderr.line("standard output: " + oneLine(err.Error()) + "; what was copied is complete, what is printed is not")
+		return exitFailed
+	}
 	return status
 }
 
 // pass runs the engine. The summary is nil when nothing was begun.
-func pass(ctx context.Context, c *config.Config, s streams, r report, out *printer, err *console) (*transfer.Summary, error) {
-	root, failure := openSource(c.Source)
-	if failure != nil {
-		return nil, failure
+func pass(ctx context.Context, c *config.Config, s streams, r report, out *printer, stderr *console) (*transfer.Summary, error) {
+	root, err := openSource(c.Source)
+	if err != nil {
+		return nil, err
 	}
 	defer root.Close()
-	if failure := apart(c); failure != nil {
-		return nil, failure
+	if err := apart(c); err != nil {
+		return nil, err
 	}
 	background, stop := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer stop()
 
-	engine, failure := transfer.New(engineConfig(background, c, root, r, err, &helpers))
-	if failure != nil {
-		return nil, failure
+	engine, err := transfer.New(engineConfig(background, c, root, r, stderr, &helpers))
+	if err != nil {
+		return nil, err
 	}
 	helpers.Go(func() { out.run(background) })
 	if c.Progress {
-		p := startProgress(background, c, root, engine.Progress, out, err, s)
+		p := startProgress(background, c, root, engine.Progress, out, stderr, s)
 		defer p.close()
 	}
-	failure = engine.Run(ctx)
+	err = engine.Run(ctx)
 	sum := engine.Summary()
-	return &sum, failure
+	return &sum, err
 }
 
-func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r report, err *console,
+func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r report, stderr *console,
 	helpers *sync.WaitGroup) transfer.Config {
 	e := transfer.Config{
 		Root: root,
@@ -75,7 +79,7 @@ func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r repo
 		Observer: r,
 	}
 	if c.MOTD && !c.Quiet {
-		e.Dialer.MOTD = once(err)
+		e.Dialer.MOTD = once(stderr)
 	}
 	if c.Bandwidth != nil {
 		e.Limiter = ratelimit.New(c.Bandwidth.At(time.Now()))
@@ -86,7 +90,7 @@ func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r repo
 
 // once passes each line of the daemon's message on one time: every session is
 // greeted with it.
-func once(err *console) func(string) {
+func once(stderr *console) func(string) {
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	return func(line string) {
@@ -94,7 +98,7 @@ func once(err *console) func(string) {
 		defer mu.Unlock()
 		if len(seen) < 1000 && !seen[line] {
 			seen[line] = true
-			err.plain(oneLine(line))
+			stderr.plain(oneLine(line))
 		}
 	}
 }

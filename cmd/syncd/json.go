@@ -146,7 +146,6 @@ func (m *machine) end(s *transfer.Summary, p *problem, status int) {
 		v.Elapsed = s.Elapsed.Seconds()
 	}
 	m.write(v)
-	m.out.close()
 }
 
 func countsOf(c transfer.ByType) counts {

@@ -49,10 +49,14 @@ func explain(err error) *problem {
 			status: exitUnsafe, reason: oneLine(err.Error()),
 			remedy: "nothing was deleted for it; mount SRC again and run it again",
 		}
-	case errors.As(err, &usage):
-		return &problem{status: exitFailed, what: usage.What, reason: usage.Reason, remedy: usage.Remedy}
+	case errors.As(err, &usage): // of a password, asked for after the start
+		p := &problem{status: exitFailed, what: usage.What, reason: usage.Reason, remedy: usage.Remedy}
+		if p.what == "" && errors.As(err, &session) {
+			p.what = session.Server
+		}
+		return p
 	case errors.As(err, &session):
-		return &problem{status: exitFailed, reason: oneLine(err.Error()), remedy: session.Hint}
+		return &problem{status: exitFailed, reason: oneLine(err.Error()), remedy: sessionRemedy(session)}
 	}
 	what, reason := split(err)
 	return &problem{status: exitFailed, what: what, reason: reason, remedy: remedy(err)}
@@ -65,10 +69,26 @@ func explainPath(path string, err error) *problem {
 	reason = strings.TrimPrefix(reason, path+": ")
 	p := &problem{status: exitPartial, what: path, reason: reason, remedy: remedy(err)}
 	var session *rsync.Error
-	if errors.As(err, &session) && session.Hint != "" {
-		p.remedy = session.Hint
+	if p.remedy == "" && errors.As(err, &session) {
+		p.remedy = sessionRemedy(session)
 	}
 	return p
+}
+
+// sessionRemedy is what the session itself advises, or else what helps with
+// errors of its kind.
+func sessionRemedy(e *rsync.Error) string {
+	switch {
+	case e.Hint != "":
+		return e.Hint
+	case e.Kind == rsync.KindLost, e.Kind == rsync.KindTimeout, e.Kind == rsync.KindBusy:
+		return "look at the network and the server's log, then run it again to go on"
+	case e.Kind == rsync.KindProtocol, e.Kind == rsync.KindNotRsync:
+		return "check that rsync is what answers there; --protocol=30 may help with an old one"
+	case e.Kind == rsync.KindDiskFull:
+		return "make room at the destination, blocks or inodes, and run it again"
+	}
+	return "see the server's log"
 }
 
 // split takes the path out of an error that names one.
@@ -89,7 +109,7 @@ func split(err error) (path, reason string) {
 func remedy(err error) string {
 	text := err.Error()
 	for _, r := range remedies {
-		if errors.Is(err, r.errno) || strings.Contains(text, r.words) {
+		if r.errno != 0 && errors.Is(err, r.errno) || strings.Contains(text, r.words) {
 			return r.remedy
 		}
 	}
@@ -111,6 +131,8 @@ var remedies = []struct {
 	{syscall.EINVAL, "Invalid argument", "the destination takes no such name or attribute: change it, or exclude it"},
 	{syscall.EROFS, "Read-only file system", "mount the destination writable and run it again"},
 	{syscall.EIO, "Input/output error", "look at the disk: dmesg names it"},
+	{0, "daemon refused to receive", "exclude or filter of the module in rsyncd.conf keeps it out: exclude it here too"},
+	{0, rsync.ErrChanged.Error(), "run it again when it is written less, or sync a snapshot"},
 }
 
 // oneLine keeps what others said on one line. A server has escaped names in it

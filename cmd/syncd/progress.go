@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -133,7 +134,7 @@ func (p *progress) bar(ctx context.Context, out *printer, err *console, s stream
 	const whole = 1000
 	bar := bars.AddBar(whole, mpb.BarRemoveOnComplete(),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *shown.Load() })))
-	w := io.Writer(bars)
+	w := io.Writer(&aboveBar{bars, s.err})
 	before := err.to.Swap(&w)
 	if isTerminal(s.out) {
 		out.redirect(w)
@@ -145,12 +146,12 @@ func (p *progress) bar(ctx context.Context, out *printer, err *console, s stream
 		for {
 			select {
 			case <-ctx.Done():
+				bar.Abort(true)
+				bars.Wait()
+				err.to.Store(before)
 				if isTerminal(s.out) {
 					out.redirect(s.out)
 				}
-				err.to.Store(before)
-				bar.Abort(true)
-				bars.Wait()
 				return
 			case now := <-tick.C:
 				smp := p.sample()
@@ -161,4 +162,18 @@ func (p *progress) bar(ctx context.Context, out *printer, err *console, s stream
 			}
 		}
 	})
+}
+
+// aboveBar writes lines above the bar, and after its end where it was.
+type aboveBar struct {
+	bars  *mpb.Progress
+	plain io.Writer
+}
+
+func (a *aboveBar) Write(p []byte) (int, error) {
+	n, err := a.bars.Write(p)
+	if errors.Is(err, mpb.ErrDone) {
+		return a.plain.Write(p)
+	}
+	return n, err
 }

@@ -127,9 +127,7 @@ func (t *text) end(s *transfer.Summary, p *problem, _ int) {
 	if s != nil && p == nil {
 		t.out.print(summary(s, t.c, t.num))
 	}
-	if err := t.out.close(); err != nil && p == nil {
-		t.err.line("standard output: " + err.Error())
-	}
+	t.out.close()
 	for _, f := range t.failed {
 		t.err.line(f.Error())
 	}

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 //	    starts a real rsync daemon with one module "m" with these options of
 //	    rsyncd.conf(5), and the file "motd" as its message if there is one; sets $URL (of the module), $ADDR and $MODULE (its path)
 //	serve TEXT
-//	    answers every connection to $ADDR with TEXT and closes it
+//	    answers every connection to $ADDR with TEXT and then says nothing
 //	full OPTIONS DIR
 //	    mounts a small file system at DIR, with these options of tmpfs(5)
 //	status N COMMAND ...
@@ -149,7 +149,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 			conns.Go(func() {
 				defer c.Close()
 				io.WriteString(c, strings.ReplaceAll(args[0], `\n`, "\r\n"))
-				io.Copy(io.Discard, io.LimitReader(c, 1)) // not before the peer has spoken
+				io.Copy(io.Discard, c) // closing before the peer does could reset what was just written
 			})
 		}
 	})
