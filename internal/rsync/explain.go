@@ -37,7 +37,7 @@ func (d *Dialer) greetingError(err error) error {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return d.errorf(KindLost, "greeting", "see the daemon's log", "the server closed the connection without a word")
 	}
-	return d.fail(KindLost, "greeting", "see the daemon's log", err)
+	return d.errorf(KindLost, "greeting", "see the daemon's log", "the server closed the connection: %w", err)
 }
 
 // setupError explains a failure before the file list. Behind a remote shell its words tell more than the connection.

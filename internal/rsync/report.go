@@ -227,7 +227,7 @@ func (x *exchange) exitCode(r *Report) int {
 		return partial
 	}
 	for i := range r.Results {
-		if s := r.Results[i].State; s == Failed || s == Skipped {
+		if s := r.Results[i].State; s == Failed || s == Skipped && r.Results[i].Err != errLimit {
 			return partial
 		}
 	}
