@@ -20,7 +20,7 @@ func TestAllocations(t *testing.T) {
 			if err := Encode(w, list, o, rootNames{}, 0); err != nil {
 				t.Fatal(err)
 			}
-		}); n > 4 {
+		}); n > 8 {
 			t.Errorf("protocol %d: Encode of %d entries allocates %v times", protocol, len(list), n)
 		}
 		if n := testing.AllocsPerRun(5, func() { Order(list, protocol) }); n > 8 {

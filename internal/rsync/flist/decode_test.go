@@ -335,6 +335,9 @@ func (d *decoder) idList(id func(Entry) uint32) map[uint32]string {
 		if v == 0 || d.r.Err() != nil {
 			break
 		}
+		if _, twice := m[v]; twice {
+			panic("an id is listed twice")
+		}
 		m[v] = string(d.bytes(int(d.r.Byte())))
 		if !slices.ContainsFunc(d.list, func(e Entry) bool { return id(e) == v }) {
 			d.cuts = append(d.cuts, [2]int{from, d.at()})

@@ -108,10 +108,11 @@ func TestEncodeVectors(t *testing.T) {
 			 80 9a 01 79 00 00 00 || 00 00`},
 		{"no nanoseconds at 30", with(at(30), numeric), []Entry{{Path: "x", Mode: 0o100644, Mtime: 9, Nsec: 5}},
 			"01 01 78 00 00 00 00 09 00 00 a4 81 00 00 00 00 || 00"},
-		{"devices at 31", with(stock, numeric), []Entry{null, disk, fifo},
+		{"devices at 32", with(stock, numeric), []Entry{null, disk, fifo},
 			`04 04 6e756c6c 00 00 00 65 00 f1 53 a4 21 00 00 00 00 01 03
 			 81 98 03 626c6b 00 00 00 a4 61 00 00 81 2c
 			 80 98 04 6669666f 00 00 00 a4 11 00 00 || 00 00`},
+		{"special at 31", with(at(31), numeric), []Entry{fifo}, "04 04 6669666f 00 00 00 65 00 f1 53 a4 11 00 00 00 00 || 00 00"},
 		{"devices at 30", with(at(30), numeric), []Entry{null, fifo},
 			`01 04 6e756c6c 00 00 00 65 00 f1 53 a4 21 00 00 00 00 01 03
 			 9c 01 04 6669666f 00 00 00 a4 11 00 00 00 || 00`},
@@ -135,8 +136,10 @@ func TestEncodeVectors(t *testing.T) {
 // A long name has a long length, and at most 255 bytes are taken from the name before.
 func TestLongNames(t *testing.T) {
 	long := strings.Repeat("n", 200)
+	limit := strings.Repeat("l", 255)
 	dir := Entry{Path: long, Mode: 0o40755}
-	list := []Entry{dir, {Path: long + "/" + long, Mode: 0o40755}, {Path: long + "/" + long + "/" + long, Mode: 0o100644}, {Path: strings.Repeat("m", 300), Mode: 0o100644}}
+	list := []Entry{dir, {Path: long + "/" + long, Mode: 0o40755}, {Path: long + "/" + long + "/" + long, Mode: 0o100644}, {Path: strings.Repeat("m", 300), Mode: 0o100644},
+		{Path: limit, Mode: 0o100644}, {Path: "m" + limit, Mode: 0o100644}}
 	for protocol := 27; protocol <= 32; protocol++ {
 		d := newDecoder(encoded(t, list, at(protocol), nil, 0), at(protocol))
 		if err := d.decode(); err != nil {
@@ -146,6 +149,23 @@ func TestLongNames(t *testing.T) {
 			if d.list[i].Path != list[i].Path {
 				t.Errorf("protocol %d: entry %d comes back as %q", protocol, i, d.list[i].Path)
 			}
+		}
+	}
+}
+
+// Protocol 27 has numbers for files that are in no group; they must not be those of a group.
+func TestInodesAreDistinct(t *testing.T) {
+	var list []Entry
+	for i := range int32(6) {
+		list = append(list, Entry{Path: string(rune('a' + i)), Mode: 0o100644, Link: []int32{0, 5, 2, 0, 0, 2}[i]})
+	}
+	d := newDecoder(encoded(t, list, at(27), nil, 0), at(27))
+	if err := d.decode(); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int32{0, 0, 3, 0, 0, 3} {
+		if d.list[i].Link != want {
+			t.Errorf("entry %d is linked to entry %d, want %d", i+1, d.list[i].Link, want)
 		}
 	}
 }
@@ -206,6 +226,11 @@ func TestIDLists(t *testing.T) {
 	}
 	if len(d.groups) != 2 || d.groups[8] != names[8]+names[8] || d.groups[9] != "ninenine" {
 		t.Errorf("groups %v", d.groups)
+	}
+	names[0] = strings.Repeat("w", 256)
+	d = newDecoder(encoded(t, list, stock, names, 0), stock)
+	if err := d.decode(); err != nil || d.users[0] != "" {
+		t.Errorf("id 0 is %.10q, error %v", d.users[0], err)
 	}
 	d = newDecoder(encoded(t, list, stock, nil, 0), stock)
 	if err := d.decode(); err != nil || len(d.users) != 0 || len(d.groups) != 0 {

@@ -110,9 +110,9 @@ func less(a string, aDir bool, b string, bDir bool) bool {
 	switch {
 	case i == len(a) && i == len(b):
 		return !aDir && bDir
-	case i == len(a) && aDir && b[i] == '/': // b is below a
+	case i == len(a) && b[i] == '/': // b is below a, or below a directory of a's name
 		return true
-	case i == len(b) && bDir && a[i] == '/':
+	case i == len(b) && a[i] == '/':
 		return false
 	}
 	// The paths part in this component. It is a directory's if a slash follows or would follow.

@@ -133,7 +133,7 @@ func TestRoundTrip(t *testing.T) {
 	for protocol := 27; protocol <= 32; protocol++ {
 		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, uint64(protocol)))
-			for range 500 {
+			for range 200 {
 				roundTrip(t, rng, protocol)
 			}
 		})

@@ -131,7 +131,7 @@ func (d *Demux) data(size int) error {
 func (d *Demux) free() *chunk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.buffered >= d.limit && !d.discarded {
+	for d.buffered >= d.limit {
 		d.changed.Wait()
 	}
 	if d.discarded {

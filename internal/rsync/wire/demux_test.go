@@ -114,6 +114,28 @@ func TestDemuxBackPressure(t *testing.T) {
 	})
 }
 
+// Chunks that have been read are used again, whatever they were linked to before.
+func TestDemuxRecycles(t *testing.T) {
+	pr, pw := io.Pipe()
+	d := NewDemux(pr, nil)
+	done := make(chan error, 1)
+	go func() { done <- d.Run() }()
+	for round := range 20 {
+		want := bytes.Repeat([]byte{byte(round)}, (1+round%3)*chunkSize)
+		if _, err := pw.Write([]byte(frame(DataTag, string(want)))); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(d.Data(), got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("round %d: other bytes than were sent, error %v", round, err)
+		}
+	}
+	pw.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // When nobody reads the data any more, Run still delivers the messages at the end.
 func TestDemuxDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

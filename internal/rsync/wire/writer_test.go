@@ -206,6 +206,35 @@ func differAt(a, b []byte) int {
 	return n
 }
 
+// At every fill of the buffer there is room for a token and for a message, or room is made.
+func TestNearTheEndOfTheBuffer(t *testing.T) {
+	for free := range 40 {
+		for _, size := range []int{0, 1, 8, 16, 28} {
+			var s sink
+			w := NewWriter(&s)
+			w.StartFraming()
+			fill := make([]byte, bufferSize-headerLen-free)
+			w.Bytes(fill)
+			copy(w.Literal(size), "literal")
+			w.Commit(size)
+			w.Bytes(fill[:len(fill)-4*size])
+			w.Message(Info, make([]byte, size))
+			w.String("end")
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			want := len(fill) + len(fill) - 4*size + size + 3
+			if size > 0 {
+				want += tokenHeader
+			}
+			data, messages := split(t, s.all())
+			if len(data) != want || len(messages) != 1 || len(messages[0].text) != size {
+				t.Errorf("%d bytes free, size %d: %d bytes of data, want %d; messages %v", free, size, len(data), want, messages)
+			}
+		}
+	}
+}
+
 // A big file must not go out in small pieces.
 func TestLiteralsFillWrites(t *testing.T) {
 	var s sink
