@@ -179,13 +179,14 @@ func (s *send) visitOther(i int, e *flist.Entry, at place) {
 	default:
 		f = rsync.ItemNew | rsync.ItemLocal
 	}
+	mode := s.attrs.mode(e, at.old(e))
 	if !same {
 		if err := s.makeWay(e, &at); err != nil {
 			s.fail(i, err)
 			return
 		}
 	}
-	if err := s.makeNode(e, at, same); err != nil {
+	if err := s.makeNode(e, at, mode, same); err != nil {
 		s.fail(i, err)
 		return
 	}
@@ -238,14 +239,14 @@ func readlink(dir int, name string, n int) (string, error) {
 }
 
 // makeNode creates the entry at its place, or, when it is there already, corrects its attributes.
-func (s *send) makeNode(e *flist.Entry, at place, same bool) error {
+func (s *send) makeNode(e *flist.Entry, at place, mode uint32, same bool) error {
 	if s.o.DryRun {
 		return nil
 	}
 	if same {
 		return s.attrs.apply(target{dir: at.dir, name: at.name, mode: s.attrs.mode(e, at.st)}, e)
 	}
-	t := target{dir: at.dir, mode: s.attrs.mode(e, nil), time: timeExact}
+	t := target{dir: at.dir, mode: mode, time: timeExact}
 	return s.replace(e.Path, at, func(tmp string) error {
 		if err := mknode(e, at.dir, tmp); err != nil {
 			return fmt.Errorf("create %q: %w", e.Path, err)

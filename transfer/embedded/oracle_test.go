@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -249,194 +246,14 @@ func sameLines(want, got []string) string {
 	return b.String()
 }
 
-// snapshot describes a tree with all metadata, one line per entry.
-func snapshot(t testing.TB, dir string) []string {
+// copyTree copies a tree as it is, its hard links only if asked for.
+func copyTree(t testing.TB, from, to string, links bool) {
 	t.Helper()
-	var lines []string
-	first := make(map[uint64]string)
-	err := filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(dir, p)
-		st := stat(t, p)
-		l := fmt.Sprintf("%q %o %d:%d %d.%09d", rel, st.Mode, st.Uid, st.Gid, st.Mtim.Sec, st.Mtim.Nsec)
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			data, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			l += fmt.Sprintf(" %d %x", len(data), hash(data))
-		case unix.S_IFLNK:
-			target, _ := os.Readlink(p)
-			l += fmt.Sprintf(" -> %q", target)
-		case unix.S_IFCHR, unix.S_IFBLK:
-			l += fmt.Sprintf(" dev %x", st.Rdev)
-		}
-		if st.Nlink > 1 && !isDir(st.Mode) {
-			if first[st.Ino] == "" {
-				first[st.Ino] = rel
-			}
-			l += fmt.Sprintf(" = %q", first[st.Ino])
-		}
-		lines = append(lines, l)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	args := []string{"-a", from, to}
+	if !links {
+		args = append(args, "--no-preserve=links")
 	}
-	return lines
-}
-
-func hash(p []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, c := range p {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return h
-}
-
-func copyTree(t testing.TB, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", args...).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v %s", err, out)
-	}
-}
-
-// grower makes and changes random trees.
-type grower struct {
-	t     testing.TB
-	r     *rand.Rand
-	root  bool
-	links bool // some files have several names
-}
-
-var nameParts = []string{
-	"a", "b", "c", "d-", "e.tmp", "f g", "line\nbreak", "-rf", "*", "\xff\xfe", "..x", "ü", `back\slash`, "#", ".h",
-	strings.Repeat("long", 60), "a0", "a.b",
-}
-
-func (g *grower) pick() string { return nameParts[g.r.IntN(len(nameParts))] }
-
-// fill puts n entries, some with more below them, into dir.
-func (g *grower) fill(dir string, n, depth int) {
-	for range n {
-		p := filepath.Join(dir, g.pick())
-		if _, err := os.Lstat(p); err == nil {
-			continue
-		}
-		g.make(p, depth)
-	}
-}
-
-func (g *grower) make(p string, depth int) {
-	must := func(err error) {
-		if err != nil {
-			g.t.Helper()
-			g.t.Fatal(err)
-		}
-	}
-	switch k := g.r.IntN(12); {
-	case k < 4 && depth > 0:
-		must(os.Mkdir(p, 0o755))
-		g.fill(p, g.r.IntN(6), depth-1)
-	case k < 8:
-		data := make([]byte, g.r.IntN(3)*g.r.IntN(20000))
-		for i := range data {
-			data[i] = byte(g.r.IntN(256))
-		}
-		must(os.WriteFile(p, data, 0o644))
-	case k == 8:
-		must(os.Symlink(g.pick(), p))
-	case k == 9:
-		must(unix.Mkfifo(p, 0o600))
-	case k == 10 && g.root:
-		kind := []uint32{unix.S_IFCHR, unix.S_IFBLK, unix.S_IFSOCK}[g.r.IntN(3)]
-		must(unix.Mknod(p, kind|0o600, int(unix.Mkdev(1, 3+uint32(g.r.IntN(3))))))
-	default:
-		if all := g.paths(filepath.Dir(p)); g.links && len(all) > 0 {
-			from := all[g.r.IntN(len(all))]
-			if st := stat(g.t, from); !isDir(st.Mode) {
-				must(os.Link(from, p))
-				return
-			}
-		}
-		must(os.WriteFile(p, nil, 0o600))
-	}
-	g.attributes(p)
-}
-
-func (g *grower) attributes(p string) {
-	st := stat(g.t, p)
-	if g.root && g.r.IntN(3) == 0 {
-		_ = os.Lchown(p, g.r.IntN(3)*1000, g.r.IntN(3)*1000)
-	}
-	if !isSymlink(st.Mode) && g.r.IntN(2) == 0 {
-		mode := uint32(g.r.IntN(0o10000))
-		if !g.root && isDir(st.Mode) {
-			mode |= 0o500 // we have to read it again
-		} else if !g.root {
-			mode |= 0o400
-		}
-		if err := unix.Chmod(p, mode); err != nil {
-			g.t.Fatal(err)
-		}
-	}
-	when := time.Unix(1e9+int64(g.r.IntN(5)), int64(g.r.IntN(3))*1e6+int64(g.r.IntN(2)))
-	if err := setMtime(unix.AT_FDCWD, p, when.Unix(), int32(when.Nanosecond())); err != nil {
-		g.t.Fatal(err)
-	}
-}
-
-func (g *grower) paths(dir string) (all []string) {
-	_ = filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
-		if p != dir && err == nil {
-			all = append(all, p)
-		}
-		return nil
-	})
-	return all
-}
-
-// change makes n changes below dir.
-func (g *grower) change(dir string, n int) {
-	for range n {
-		all := g.paths(dir)
-		if len(all) == 0 {
-			g.fill(dir, 3, 2)
-			continue
-		}
-		p := all[g.r.IntN(len(all))]
-		st := stat(g.t, p)
-		if !g.root {
-			_ = os.Chmod(filepath.Dir(p), 0o755)
-			if isDir(st.Mode) {
-				_ = os.Chmod(p, 0o755)
-			}
-		}
-		switch g.r.IntN(5) {
-		case 0:
-			_ = os.RemoveAll(p)
-		case 1:
-			_ = os.RemoveAll(p)
-			g.make(p, 2)
-		case 2:
-			g.attributes(p)
-		case 3:
-			if isRegular(st.Mode) {
-				if f, err := os.OpenFile(p, os.O_RDWR|os.O_APPEND, 0); err == nil {
-					_, _ = io.WriteString(f, "more")
-					_ = f.Close()
-				}
-			}
-		case 4:
-			if isDir(st.Mode) {
-				g.fill(p, 2, 2)
-			}
-		}
-		if _, err := os.Lstat(filepath.Dir(p)); err == nil {
-			g.attributes(filepath.Dir(p))
-		}
 	}
 }

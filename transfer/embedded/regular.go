@@ -96,8 +96,8 @@ func (s *send) request(i int, e *flist.Entry, at place) {
 	if s.o.Checksum {
 		f |= rsync.ItemContent
 	}
-	old := at.old(e)
-	if old != nil {
+	mode := s.attrs.mode(e, at.old(e))
+	if old := at.old(e); old != nil {
 		f = s.attrs.differ(e, old, f)
 	} else {
 		f |= rsync.ItemNew
@@ -111,7 +111,7 @@ func (s *send) request(i int, e *flist.Entry, at place) {
 		s.done(i)
 		return
 	}
-	s.files = append(s.files, pendingFile{i: i, mode: s.attrs.mode(e, old)})
+	s.files = append(s.files, pendingFile{i: i, mode: mode})
 }
 
 // upToDate is the quick check of a file whose size is right. An error has settled the entry.

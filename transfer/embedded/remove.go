@@ -41,6 +41,7 @@ type victim struct {
 	name  string
 	path  string // in the destination
 	isDir bool
+	keep  keeper // in the directory that holds it
 }
 
 // prune deletes what stands in a directory and not in the batch.
@@ -70,7 +71,7 @@ func (s *send) prune(dir string) {
 		if keep.protects(v.path, v.isDir, false) {
 			continue
 		}
-		v.dir = fd
+		v.dir, v.keep = fd, keep
 		if _, err := s.removeVictim(v, true, true); err != nil {
 			s.deleteError(err)
 		}
@@ -138,22 +139,22 @@ func compareDirs(a, b string) int {
 // remove deletes what stands at an entry's place: with what is in it if recurse says so. count is false for an
 // obstacle, which is neither counted nor reported itself.
 func (s *send) remove(at place, path string, recurse, count bool) (removal, error) {
-	if count && s.o.Delete {
-		dir, _ := split(path)
-		keep, err := s.guard.in(dir)
-		if err != nil {
-			return removeKept, err
-		}
-		if keep.protects(path, isDir(at.st.Mode), false) {
-			return removeKept, nil
-		}
+	dir, _ := split(path)
+	keep, err := s.guard.in(dir)
+	if err != nil {
+		return removeKept, err
 	}
-	return s.removeVictim(victim{dir: at.dir, name: at.name, path: path, isDir: isDir(at.st.Mode)}, recurse, count)
+	if count && keep.protects(path, isDir(at.st.Mode), false) {
+		return removeKept, nil
+	}
+	v := victim{dir: at.dir, name: at.name, path: path, isDir: isDir(at.st.Mode), keep: keep}
+	return s.removeVictim(v, recurse, count)
 }
 
 func (s *send) removeVictim(v victim, recurse, count bool) (removal, error) {
 	if v.isDir {
 		s.dirs.forget(v.path)
+		s.others.forget(v.path)
 		if out, err := s.empty(v, recurse); err != nil || out != removeGone {
 			return out, err
 		}
@@ -201,7 +202,7 @@ func (s *send) empty(v victim, recurse bool) (removal, error) {
 	if !recurse {
 		return s.kept(v), nil
 	}
-	keep, err := s.guard.in(v.path)
+	keep, err := v.keep.enter(v.path)
 	if err != nil {
 		return removeKept, err
 	}
@@ -217,7 +218,7 @@ func (s *send) empty(v victim, recurse bool) (removal, error) {
 		}
 		out := removeKept
 		if !keep.protects(c.path, c.isDir, true) {
-			c.dir = fd
+			c.dir, c.keep = fd, keep
 			if out, err = s.removeVictim(c, true, true); err != nil && first == nil {
 				first = err
 			}

@@ -47,7 +47,7 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 		s.notes["."] = note{missing: true}
 	}
 	if o.Delete {
-		if s.guard, err = newGuard(b.Filter, &s.others); err != nil {
+		if s.guard, err = newGuard(b.Filter, d.path, &s.others); err != nil {
 			return rep, err
 		}
 	}
