@@ -91,7 +91,7 @@ func (m *machine) write(v any) {
 func (m *machine) changes() bool { return m.c.Itemize > 0 || m.c.Verbose > 0 }
 
 func (m *machine) Item(f rsync.ItemFlags, e *flist.Entry) {
-	flags := f.Format(e.Mode)
+	flags := itemized(f, e, m.c)
 	if !m.changes() || unchanged(flags) {
 		return
 	}

@@ -55,7 +55,7 @@ func (c *console) plain(s string) { fmt.Fprintln(*c.to.Load(), s) }
 func (c *console) line(s string) { fmt.Fprintln(*c.to.Load(), "syncd: "+s) }
 
 func (t *text) Item(f rsync.ItemFlags, e *flist.Entry) {
-	flags := f.Format(e.Mode)
+	flags := itemized(f, e, t.c)
 	switch {
 	case unchanged(flags):
 	case t.c.Itemize > 0:
@@ -63,6 +63,16 @@ func (t *text) Item(f rsync.ItemFlags, e *flist.Entry) {
 	case t.c.Verbose > 0 && worthNaming(flags):
 		t.out.print(t.name(e), "\n")
 	}
+}
+
+// itemized is rsync's %i. To a directory of this host rsync receives ('>'), to
+// another host it sends ('<').
+func itemized(f rsync.ItemFlags, e *flist.Entry, c *config.Config) string {
+	flags := f.Format(e.Mode)
+	if c.Dest.Kind == rsync.Local && flags[0] == '<' {
+		return ">" + flags[1:]
+	}
+	return flags
 }
 
 // unchanged reports whether itemized flags name no difference at all.
