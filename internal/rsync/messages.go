@@ -36,6 +36,7 @@ type words struct {
 	partial  map[wire.Tag][]byte
 	remarks  []remark        // those that may concern an entry
 	size     int             // bytes in remarks
+	shell    []string        // lines of a remote shell that may be one remark
 	dropped  int             // remarks over maxWords
 	early    []remark        // said before there was anybody to hear them
 	deaths   int             // MSG_ERROR_EXIT, or a text that says the same
@@ -202,7 +203,7 @@ func (s *Session) hear(tag wire.Tag, p []byte) error {
 		return nil
 	}
 	s.said.partial[tag] = text[:0]
-	m := remark{tag, strings.TrimRight(string(text), "\r\n")}
+	m := remark{tag, strings.TrimSuffix(string(text), "\n")}
 	s.said.mu.Unlock()
 	return s.note(m)
 }
@@ -253,24 +254,6 @@ func (s *Session) note(m remark) error {
 	s.said.die(code)
 	return errServerDied
 }
-
-// hearShell takes a line of a remote shell's stderr, where a server writes its errors since 3.2.3 (1.6).
-func (s *Session) hearShell(line string) {
-	tag := wire.Info
-	for _, p := range serverPrefixes {
-		if strings.HasPrefix(line, p) {
-			tag = wire.ErrorXfer
-			break
-		}
-	}
-	if err := s.note(remark{tag, line}); err != nil {
-		s.conn.close() // a server before protocol 31 has failed
-	}
-}
-
-// serverPrefixes tell a server's words from those of the remote shell.
-var serverPrefixes = []string{"rsync: ", "rsync error: ", "ERROR: ", "*** ", "could not make way", "ABORTING", "inflate ",
-	"deflate ", "Failed to "}
 
 // exitText finds the exit code in the last line of a server that fails: "rsync error: ... (code N) at ...".
 func exitText(text string) (code int, ok bool) {
