@@ -276,11 +276,10 @@ func matchGreedy[T string | []byte](ops []op, text T, budget int) (matched, done
 // lead to.
 func matchAll[T string | []byte](ops []op, text T) bool {
 	var room [2][MaxPattern/64 + 1]uint64
-	words := len(ops)/64 + 1
-	if words > len(room[0]) {
-		return false // unreachable: patterns are shorter than MaxPattern
+	now, next := room[0][:], room[1][:]
+	if words := len(ops)/64 + 1; words > len(now) { // a pattern below a very long directory name
+		now, next = make([]uint64, words), make([]uint64, words)
 	}
-	now, next := room[0][:words], room[1][:words]
 	reach := func(set []uint64, i int) { // a star may match nothing
 		for {
 			set[i>>6] |= 1 << (i & 63)

@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -47,11 +46,9 @@ type List struct {
 // A rule is one pattern, or one dir-merge rule. It is immutable.
 type rule struct {
 	flags
-	text    string // pattern or file name as written
+	text    string // pattern, from the transfer root if anchored; or file name as written
 	pattern pattern
-	dir     string // directory of the merge file, where an anchored pattern starts; "" = the transfer root
 	merge   *dirMerge
-	origin  string // for messages: "rule" or FILE:LINE
 }
 
 // A dirMerge is the meaning of a ": name" rule.
@@ -156,8 +153,7 @@ type builder struct {
 	from0 bool
 
 	cleared bool   // a "!" was met
-	perDir  bool   // the rules come from a per-directory merge file
-	dir     string // its directory
+	dir     string // of the per-directory merge file that is read; "" = the transfer root
 	known   func(name string) bool
 	depth   int
 	origin  string
@@ -212,11 +208,13 @@ func (b *builder) addStatement(st statement) error {
 	case kindDirMerge:
 		return b.dirMerge(st)
 	}
-	r := &rule{flags: st.flags, text: st.pattern, pattern: compile(st.pattern), origin: b.origin}
-	if b.perDir && r.pattern.anchored {
-		r.dir = b.dir
+	text := st.pattern
+	if b.dir != "" && text[0] == '/' && !st.absolute {
+		// The directory's name becomes part of the pattern unescaped, as in rsync: one with wildcards of its own may
+		// not match itself. A server that reads the same file sees it so too.
+		text = "/" + b.dir + text
 	}
-	b.rules = append(b.rules, r)
+	b.rules = append(b.rules, &rule{flags: st.flags, text: text, pattern: compile(text)})
 	return nil
 }
 
@@ -226,12 +224,12 @@ func (b *builder) merge(st statement) error {
 	}
 	f, err := b.open(st.pattern)
 	if err != nil {
-		if b.perDir && errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		return fmt.Errorf("cannot read its file: %w; correct the name or remove the rule", err)
 	}
 	defer f.Close()
+	dir := b.dir
+	b.dir = "" // rsync anchors what "." merges at the transfer root, even within a per-directory file
+	defer func() { b.dir = dir }()
 	return b.addFile(st.pattern, f, st.inner, b.from0)
 }
 
@@ -265,7 +263,7 @@ func (b *builder) dirMerge(st statement) error {
 	if b.known != nil && b.known(name) {
 		return nil
 	}
-	b.rules = append(b.rules, &rule{flags: st.flags, text: st.pattern, origin: b.origin,
+	b.rules = append(b.rules, &rule{flags: st.flags, text: st.pattern,
 		merge: &dirMerge{name: name, inner: st.inner}})
 	return nil
 }

@@ -37,6 +37,7 @@ type shared struct {
 type merged struct {
 	by    *rule
 	rules []*rule
+	err   error // of a file that only the receiver would have read
 }
 
 // Root returns the scope of the transfer root.
@@ -97,12 +98,15 @@ func (s *Scope) readMerge(i int, dir string) (found bool, err error) {
 	}
 	defer f.Close()
 	inner := m.by.merge.inner
-	b := &builder{open: s.opener(dir), from0: s.shared.from0, perDir: true, known: s.known}
+	b := &builder{open: s.opener(dir), from0: s.shared.from0, known: s.known}
 	if dir != "." {
 		b.dir = dir
 	}
 	if err := b.addFile(name, f, inner, s.shared.from0); err != nil {
-		return false, err
+		if m.by.sides != receiverSide {
+			return false, err
+		}
+		s.merges[i].err = err
 	}
 	for _, r := range b.rules {
 		if r.merge != nil {
@@ -116,12 +120,15 @@ func (s *Scope) readMerge(i int, dir string) (found bool, err error) {
 	return true, nil
 }
 
-// opener opens what a merge file in dir merges: relative to dir, inside the
-// tree by the tree's own reader, elsewhere as rsync does.
+// opener opens what a merge file in dir merges. As in rsync, a name without a
+// slash is looked for in the transfer root, and a relative one with a slash
+// from dir. What lies in the tree is read by the tree's own reader.
 func (s *Scope) opener(dir string) func(string) (io.ReadCloser, error) {
 	return func(name string) (io.ReadCloser, error) {
 		if !path.IsAbs(name) {
-			name = path.Join(dir, name)
+			if strings.Contains(name, "/") {
+				name = path.Join(dir, name)
+			}
 			if name != ".." && !strings.HasPrefix(name, "../") {
 				return s.shared.read(path.Dir(name), path.Base(name))
 			}
@@ -212,14 +219,6 @@ func (r *rule) onSender() bool {
 func (r *rule) matches(base, path string, isDir bool) bool {
 	if !r.absolute {
 		base = ""
-		if r.dir != "" {
-			// An anchored pattern of a merge file starts at the file's directory.
-			rest, ok := strings.CutPrefix(path, r.dir)
-			if !ok || rest == "" || rest[0] != '/' {
-				return r.negate
-			}
-			path = rest[1:]
-		}
 	}
 	return r.pattern.match(base, path, isDir) != r.negate
 }

@@ -53,6 +53,9 @@ func (w *wire) add(rules []*rule) error {
 			if m.by != r {
 				continue
 			}
+			if m.err != nil {
+				return m.err
+			}
 			if err := w.add(m.rules); err != nil {
 				return err
 			}
@@ -75,8 +78,7 @@ func (w *wire) needed(r *rule) bool {
 }
 
 func (w *wire) format(r *rule) (string, error) {
-	text := r.wirePattern()
-	var out string
+	text, out := r.text, ""
 	if w.protocol < 29 {
 		if r.absolute || r.negate || r.merge != nil {
 			return "", fmt.Errorf("filter rule %q: a server of protocol %d does not know such rules, from 29 on they"+
@@ -135,33 +137,4 @@ func (r *rule) prefix(protocol int) string {
 	flag(r.sides&receiverSide != 0, 'r')
 	flag(r.perishable && protocol >= 30, 'p')
 	return string(p)
-}
-
-// wirePattern is the pattern as the server has to read it: an anchored one of a
-// merge file starts at the transfer root there.
-func (r *rule) wirePattern() string {
-	if r.dir == "" {
-		return r.text
-	}
-	dir, text := r.dir, r.text
-	const wild = "*?["
-	if strings.ContainsAny(dir, wild) || strings.ContainsAny(text, wild) {
-		// Backslashes count once there is a wildcard anywhere in the pattern.
-		if !strings.ContainsAny(text, wild) {
-			text = escape(text)
-		}
-		dir = escape(dir)
-	}
-	return "/" + dir + text
-}
-
-func escape(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if strings.IndexByte(`*?[\`, s[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
