@@ -38,7 +38,7 @@ func newConn(raw io.ReadWriteCloser, wrap func(io.ReadWriteCloser) io.ReadWriteC
 // Read reads from the connection. After a cut it returns the cause.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.rw.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil {
 		err = c.because(err)
 	}
 	return n, err

@@ -1,6 +1,7 @@
 package rsync_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,7 +85,10 @@ func TestNoServer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := listen(t, c.server)
-			d.ConnectTimeout = 200 * time.Millisecond
+			d.ConnectTimeout = time.Minute
+			if c.kind == rsync.KindTimeout {
+				d.ConnectTimeout = 50 * time.Millisecond
+			}
 			_, err := d.Connect(t.Context(), archive())
 			e := wantKind(t, err, c.kind)
 			if !strings.Contains(e.Error(), c.text) {
@@ -325,44 +331,76 @@ func TestEntriesFail(t *testing.T) {
 	}
 }
 
-// TestSilence has a server that falls silent at different points of the session.
+// TestSilence has a server that falls silent at different points of the conversation, in a world where waiting takes no
+// time.
 func TestSilence(t *testing.T) {
 	recorded := loadRecording(t, "02-p32-aH-noinc")
-	for _, n := range []int{95, 100, 120, len(recorded.s2c) - 10, len(recorded.s2c) - 5} {
-		d := listen(t, func(c net.Conn) {
-			c.Write(recorded.s2c[:n])
-			untilClosed(c)
+	end := len(recorded.s2c)
+	for _, n := range []int{0, 10, 41, 50, 53, 54, 60, 94, 95, 100, 120, end - 10, end - 5} {
+		synctest.Test(t, func(t *testing.T) {
+			const limit = 30 * time.Second
+			start := time.Now()
+			p := newPlayer(recorded.s2c, 32)
+			p.rest = nil
+			if n < len(p.say) {
+				p.say = recorded.s2c[:n]
+			} else {
+				p.rest = recorded.s2c[len(p.say):n]
+			}
+			d := &rsync.Dialer{Dest: rsync.Dest{Kind: rsync.Daemon, Host: "h", Module: "m"}, Timeout: limit,
+				Dial: func(context.Context) (io.ReadWriteCloser, error) { return p, nil }}
+			err := func() error {
+				s, err := d.Connect(t.Context(), archive())
+				if err != nil {
+					return err
+				}
+				entries, content := recordedTree()
+				b := recordedBatch(t, s, archive(), entries, content)
+				p.arm()
+				r, err := s.Send(t.Context(), b)
+				if r.Complete {
+					t.Errorf("silent after %d bytes: complete", n)
+				}
+				return err
+			}()
+			wantKind(t, err, rsync.KindTimeout)
+			if took := time.Since(start); took != limit {
+				t.Errorf("silent after %d bytes: gave up after %v, want %v", n, took, limit)
+			}
 		})
-		d.Timeout = 150 * time.Millisecond
-		s, err := d.Connect(t.Context(), archive())
-		must(t, err)
-		entries, content := recordedTree()
-		r, err := s.Send(t.Context(), recordedBatch(t, s, archive(), entries, content))
-		wantKind(t, err, rsync.KindTimeout)
-		if r.Complete {
-			t.Errorf("silent after %d bytes: complete", n)
-		}
 	}
-	checkGoroutines(t)
 }
 
-// TestServersTimeout takes over the timeout that a daemon announces.
+// TestServersTimeout takes over the timeout that a daemon announces, and keeps a waiting session alive by it.
 func TestServersTimeout(t *testing.T) {
 	recorded := loadRecording(t, "02-p32-aH-noinc")
-	d := listen(t, func(c net.Conn) {
-		c.Write(recorded.s2c[:95])
-		c.Write([]byte{4, 0, 0, 7 + 33, 1, 0, 0, 0}) // 1 second
-		untilClosed(c)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(recorded.s2c, 32)
+		p.say = append(slices.Clip(p.say), 4, 0, 0, 7+33, 9, 0, 0, 0) // MSG_IO_TIMEOUT of 9 seconds
+		p.rest = nil
+		d := &rsync.Dialer{Dest: rsync.Dest{Kind: rsync.Daemon, Host: "h", Module: "m"}, Timeout: time.Hour,
+			Dial: func(context.Context) (io.ReadWriteCloser, error) { return p, nil }}
+		s, err := d.Connect(t.Context(), archive())
+		must(t, err)
+		synctest.Wait()
+		p.mu.Lock()
+		said := p.heard.Len()
+		p.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		p.mu.Lock()
+		alive := bytes.Count(p.heard.Bytes()[said:], []byte{0, 0, 0, 7})
+		p.mu.Unlock()
+		if alive < 190 || alive > 210 {
+			t.Errorf("%d signs of life in 10 minutes, want one every 3 s", alive)
+		}
+		entries, content := recordedTree()
+		start := time.Now()
+		_, err = s.Send(t.Context(), recordedBatch(t, s, archive(), entries, content))
+		wantKind(t, err, rsync.KindTimeout)
+		if took := time.Since(start); took != 9*time.Second {
+			t.Errorf("gave up after %v, the server asked for 9 s", took)
+		}
 	})
-	s, err := d.Connect(t.Context(), archive())
-	must(t, err)
-	entries, content := recordedTree()
-	start := time.Now()
-	_, err = s.Send(t.Context(), recordedBatch(t, s, archive(), entries, content))
-	wantKind(t, err, rsync.KindTimeout)
-	if took := time.Since(start); took < 900*time.Millisecond {
-		t.Errorf("gave up after %v, the server asked for 1 s", took)
-	}
 }
 
 // TestWarm lets a session wait for longer than the daemon's timeout before it is used.
