@@ -1,0 +1,203 @@
+package transfer
+
+import (
+	"path"
+
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// A kind of batch decides the options of its session.
+type kind uint8
+
+const (
+	copySmall kind = iota // entries to make equal
+	copyBig               // the same, large files
+	prune                 // directories to clear of what is not here; carries no data
+	missing               // paths gone here, to be deleted there
+)
+
+// A batch is what one session is given. It is built by the engine's goroutine and not changed once sent.
+type batch struct {
+	kind    kind
+	content bool          // has content directories: the session deletes
+	scope   *filter.Scope // rules in force in its directories
+	entries []flist.Entry
+	about   []about          // parallel to entries
+	parts   []string         // directories that wait for this batch
+	clears  []pruneJob       // prune: the content directories
+	dirs    map[string]int32 // path to entry, for directories and what is gone
+	links   map[link]int32   // inode to hard-link group
+	bytes   int64
+	tries   int  // sessions that ended badly with this batch
+	acks    bool // every entry must be acknowledged by name
+	retry   bool // its primaries are Paths of the queue
+}
+
+// about is what the engine knows of an entry beyond what is sent.
+type about struct {
+	version version
+	primary bool   // the batch is about this entry; others ride along because their children need them
+	item    string // in a retry batch: the queue's Path that this entry answers
+}
+
+// A version tells one state of a regular file from another: what fstat says before the first byte must still be true
+// after the last one, and must be what was listed.
+type version struct {
+	size, mtime, ctime   int64
+	mtimeNsec, ctimeNsec int32
+	ino                  uint64
+	mode, uid, gid       uint32
+}
+
+type link struct{ dev, ino uint64 }
+
+func versionOf(s *scan.Stat) version {
+	return version{s.Size, s.Mtime, s.Ctime, s.MtimeNsec, s.CtimeNsec, s.Ino, s.Mode, s.UID, s.GID}
+}
+
+func newBatch(k kind, scope *filter.Scope) *batch {
+	return &batch{kind: k, scope: scope, dirs: map[string]int32{}}
+}
+
+// ride makes sure that every directory from the root down to d is listed, as the protocol demands of parents.
+func (b *batch) ride(d *dir) int32 {
+	if at, ok := b.dirs[d.entry.Path]; ok {
+		return at
+	}
+	if d.parent != nil {
+		b.ride(d.parent)
+	}
+	return b.addDir(d.entry, false)
+}
+
+func (b *batch) addDir(e flist.Entry, primary bool) int32 {
+	at, ok := b.dirs[e.Path]
+	if !ok {
+		at = int32(len(b.entries))
+		b.dirs[e.Path] = at
+		b.entries = append(b.entries, e)
+		b.about = append(b.about, about{primary: primary})
+	} else if primary {
+		b.entries[at] = e
+		b.about[at].primary = true
+	}
+	return at
+}
+
+// add lists an entry that is no directory. hardLinks groups the names of one inode.
+func (b *batch) add(c *child, hardLinks bool) {
+	e := c.entry
+	if hardLinks && c.nlink > 1 {
+		if b.links == nil {
+			b.links = map[link]int32{}
+		}
+		group := b.links[c.link]
+		if group == 0 {
+			group = int32(len(b.links) + 1)
+			b.links[c.link] = group
+		}
+		e.Link = group
+	}
+	b.entries = append(b.entries, e)
+	b.about = append(b.about, about{version: c.version, primary: true})
+	if isRegular(e.Mode) {
+		b.bytes += e.Size
+	}
+}
+
+func (e *Engine) full(b *batch) bool {
+	if b.kind == copyBig {
+		return len(b.entries)-len(b.dirs) >= maxBigFiles || b.bytes >= maxBigBytes
+	}
+	return len(b.entries) >= e.cfg.tuning.entries || b.bytes >= maxBatchBytes
+}
+
+// subset returns a batch of the primaries at the given positions and the directories that they need. Content
+// directories lose that property: with entries left out they would delete too much.
+func (b *batch) subset(keep func(i int) bool) *batch {
+	s := newBatch(b.kind, b.scope)
+	s.tries, s.acks, s.retry = b.tries, b.acks, b.retry
+	var ride func(p string)
+	ride = func(p string) {
+		if _, ok := s.dirs[p]; ok {
+			return
+		}
+		if p != "." {
+			ride(path.Dir(p))
+		}
+		if at, ok := b.dirs[p]; ok {
+			e := b.entries[at]
+			e.Dir = flist.NoContent
+			s.addDir(e, false)
+		}
+	}
+	for i := range b.entries {
+		if !b.about[i].primary || !keep(i) {
+			continue
+		}
+		e := &b.entries[i]
+		if e.Path != "." {
+			ride(path.Dir(e.Path))
+		}
+		if isDir(e.Mode) || e.Mode == 0 {
+			d := *e
+			if d.Dir == flist.Content && b.kind != prune {
+				d.Dir = flist.NoContent
+			}
+			s.about[s.addDir(d, true)] = b.about[i]
+			continue
+		}
+		s.entries = append(s.entries, *e)
+		s.about = append(s.about, b.about[i])
+		s.bytes += e.Size
+	}
+	return s
+}
+
+func (b *batch) primaries() int {
+	n := 0
+	for i := range b.about {
+		if b.about[i].primary {
+			n++
+		}
+	}
+	return n
+}
+
+// options returns what the session for b is asked for.
+func (e *Engine) options(b *batch) rsync.Options {
+	o := e.session
+	o.MaxDelete = -1
+	o.Itemize = true
+	o.Acks = b.acks && !o.DryRun
+	switch {
+	case e.cfg.PartialDir != "":
+		o.PartialDir = e.cfg.PartialDir
+	case b.kind == copyBig && !o.Inplace:
+		o.PartialDir = DefaultPartialDir
+	}
+	switch b.kind {
+	case prune:
+		o.Delete, o.Existing, o.IgnoreExisting = true, true, true
+		o.Checksum, o.IgnoreTimes, o.PartialDir = false, false, ""
+		if e.cfg.MaxDelete >= 0 {
+			o.MaxDelete = e.deletesLeft()
+		}
+	case missing:
+		o.DeleteMissing, o.PartialDir = true, ""
+		if e.cfg.MaxDelete >= 0 {
+			o.MaxDelete = e.deletesLeft()
+		}
+	default:
+		// Delete mode clears content directories, and lets something else take a directory's place, but for what the
+		// rules protect. Under --max-delete only retries may do that: they run alone.
+		o.Delete = b.content || e.cfg.Delete && (e.cfg.MaxDelete < 0 || b.retry)
+		if o.Delete && e.cfg.MaxDelete >= 0 {
+			o.MaxDelete = e.deletesLeft()
+		}
+	}
+	return o
+}

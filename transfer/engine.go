@@ -1,0 +1,330 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// An Engine makes one destination equal to one source. New makes it; Run may be called once.
+//
+// The goroutine of Run owns the queue and every batch that is not in a session. It talks by channels to those that
+// list directories and those that run sessions; nothing else is shared but the counters and the Observer, which have
+// locks of their own.
+type Engine struct {
+	cfg      Config
+	log      *slog.Logger
+	dest     destination
+	names    flist.Names
+	session  rsync.Options // the user's, with what the first session taught
+	protocol int
+	sessions int
+	bigFile  int64
+
+	rootScope *filter.Scope
+
+	queue    *queue.Queue[*dir]
+	work     map[string]*work // directories in flight
+	filling  [2]*batch        // copySmall, copyBig
+	clearing *batch           // prune
+	ready    [2][]*batch      // all but copyBig; copyBig
+	delayed  []delayed        // what waits after a bad session
+	prunes   []pruneJob       // directories to prune, to be listed again
+
+	listing int // directories being listed
+	running [2]int
+	badRun  int // sessions in a row that ended badly and got nothing done
+	fullRun int // sessions in a row that found the destination full
+
+	counters counters
+	tell     teller
+}
+
+// work is a directory in flight: it is done when no batch holds a part of it any more.
+type work struct {
+	left   int
+	prune  bool
+	parent *dir
+}
+
+// delayed is work that waits after a bad session: a batch, or directories to prune.
+type delayed struct {
+	due    time.Time
+	b      *batch
+	prunes []pruneJob
+}
+
+type pruneJob struct {
+	path   string
+	parent *dir
+}
+
+// A listJob asks for a listing. What it is for comes back with it.
+type listJob struct {
+	path   string
+	parent *dir
+	prune  bool
+}
+
+type listed struct {
+	listJob
+	*listing
+}
+
+type outcome struct {
+	b      *batch
+	report *rsync.Report
+	err    error
+}
+
+// New checks c and returns an engine for it. The destination is not contacted yet.
+func New(c Config) (*Engine, error) {
+	e := &Engine{
+		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
+		sessions: c.Sessions, bigFile: c.BigFile,
+		work: map[string]*work{},
+	}
+	if e.cfg.tuning == (tuning{}) {
+		e.cfg.tuning = defaults
+	}
+	e.queue = queue.New[*dir](e.cfg.tuning.pathBackoff)
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.sessions <= 0 {
+		e.sessions = max(2, min(8, 2*runtime.NumCPU()))
+	}
+	if e.bigFile <= 0 {
+		e.bigFile = DefaultBigFile
+	}
+	if c.NanosecondsAuto {
+		e.session.ModifyWindow = -1
+	}
+	e.tell = teller{Observer: c.Observer, made: map[string]struct{}{}}
+	if c.Observer == nil {
+		e.tell.Observer = nobody{}
+	}
+	if c.Filter != nil && !c.Filter.Empty() {
+		scope, err := c.Filter.Root(e.openMergeFile)
+		if err != nil {
+			return nil, err
+		}
+		e.rootScope = scope
+	}
+	var err error
+	e.dest, err = e.newDestination()
+	return e, err
+}
+
+// Run makes the full pass. It returns nil when the pass came to its end, even if single paths failed: Summary has
+// them. An error means that the pass could not begin or had to be given up; a cancelled ctx is such an error. When Run
+// returns, every session is closed and every goroutine gone.
+func (e *Engine) Run(ctx context.Context) error {
+	e.counters.begin()
+	defer e.counters.end()
+	if err := e.prime(ctx); err != nil {
+		return err
+	}
+	e.queue.AddTree(".", nil)
+
+	lists, listings := make(chan listJob), make(chan listed)
+	batches, outcomes := make(chan *batch), make(chan outcome)
+	ctx, stop := context.WithCancelCause(ctx)
+	var workers errgroup.Group
+	for range scan.DefaultWorkers() {
+		workers.Go(func() error { return e.lister(ctx, lists, listings) })
+	}
+	for range e.sessions {
+		workers.Go(func() error { return e.sender(ctx, batches, outcomes) })
+	}
+	err := e.loop(ctx, lists, listings, batches, outcomes)
+	stop(err)
+	close(lists)
+	close(batches)
+	workers.Wait()
+	return err
+}
+
+func (e *Engine) lister(ctx context.Context, in <-chan listJob, out chan<- listed) error {
+	for job := range in {
+		l := listed{job, e.list(ctx, job.path, job.parent)}
+		select {
+		case out <- l:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcome) error {
+	for b := range in {
+		report, err := e.send(ctx, b)
+		select {
+		case out <- outcome{b, report, err}:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// loop is the engine's own goroutine: it gives out work and takes results until nothing is left.
+func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan listed,
+	batches chan<- *batch, outcomes <-chan outcome) error {
+	var next *listJob
+	for {
+		now := time.Now()
+		e.wake(now)
+		if next == nil {
+			next = e.nextList()
+		}
+		e.flush(next == nil)
+		lane, b := e.nextBatch()
+		if next == nil && b == nil && e.idle() {
+			return nil
+		}
+		listTo, list := lists, listJob{}
+		if next == nil {
+			listTo = nil
+		} else {
+			list = *next
+		}
+		sendTo := batches
+		if b == nil {
+			sendTo = nil
+		}
+		alarm := e.alarm(now)
+		select {
+		case listTo <- list:
+			e.listing++
+			next = nil
+		case sendTo <- b:
+			e.ready[lane] = e.ready[lane][1:]
+			e.running[lane]++
+		case l := <-listings:
+			e.listing--
+			e.add(l)
+		case o := <-outcomes:
+			e.running[laneOf(o.b)]--
+			if err := e.settle(o); err != nil {
+				return err
+			}
+		case <-alarm:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// nextList takes the next directory to list, unless enough is listed already: what is listed is held in memory.
+func (e *Engine) nextList() *listJob {
+	if e.listing >= scan.DefaultWorkers() || len(e.ready[0])+len(e.ready[1]) > e.sessions {
+		return nil
+	}
+	if len(e.prunes) > 0 && (e.cfg.MaxDelete < 0 || e.quiet()) {
+		p := e.prunes[0]
+		e.prunes = e.prunes[1:]
+		return &listJob{path: p.path, parent: p.parent, prune: true}
+	}
+	if t, ok := e.queue.TakeTree(); ok {
+		return &listJob{path: t.Path, parent: t.Parent}
+	}
+	return nil
+}
+
+// nextBatch returns the batch to send next. Large files never take the last session: small ones must not wait.
+func (e *Engine) nextBatch() (lane int, b *batch) {
+	running := e.running[0] + e.running[1]
+	switch {
+	case running >= e.sessions:
+		return 0, nil
+	case len(e.ready[1]) > 0 && e.running[1] < max(1, e.sessions-1):
+		lane = 1
+	case len(e.ready[0]) == 0:
+		return 0, nil
+	}
+	b = e.ready[lane][0]
+	if running > 0 && e.cfg.MaxDelete >= 0 && (b.retry || b.kind == prune) {
+		return 0, nil // one limit can't be shared by two sessions
+	}
+	return lane, b
+}
+
+func laneOf(b *batch) int {
+	if b.kind == copyBig {
+		return 1
+	}
+	return 0
+}
+
+// quiet reports whether nothing is being copied and no tree is left. Under --max-delete only then directories are
+// pruned, batch by batch: a limit for all can't be kept by sessions that run side by side.
+func (e *Engine) quiet() bool {
+	return e.listing == 0 && e.running[0]+e.running[1] == 0 && len(e.delayed) == 0 &&
+		len(e.ready[0])+len(e.ready[1]) == 0 && e.queue.Trees() == 0 &&
+		e.filling[copySmall] == nil && e.filling[copyBig] == nil
+}
+
+// idle reports whether the pass is at its end.
+func (e *Engine) idle() bool {
+	return e.quiet() && len(e.prunes) == 0 && e.clearing == nil && e.queue.Empty()
+}
+
+// wake moves what was waiting for its time to the ready batches.
+func (e *Engine) wake(now time.Time) {
+	e.delayed = slices.DeleteFunc(e.delayed, func(d delayed) bool {
+		if d.due.After(now) {
+			return false
+		}
+		e.prunes = append(e.prunes, d.prunes...)
+		if d.b != nil {
+			e.enqueue(d.b)
+		}
+		return true
+	})
+	if e.cfg.MaxDelete < 0 && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
+		e.retryPaths(now)
+	}
+}
+
+// alarm fires when something that waits becomes due.
+func (e *Engine) alarm(now time.Time) <-chan time.Time {
+	var due time.Time
+	for _, d := range e.delayed {
+		if due.IsZero() || d.due.Before(due) {
+			due = d.due
+		}
+	}
+	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
+		due = t
+	}
+	if due.IsZero() {
+		return nil
+	}
+	return time.After(due.Sub(now))
+}
+
+func (e *Engine) enqueue(b *batch) {
+	lane := laneOf(b)
+	e.ready[lane] = append(e.ready[lane], b)
+}
+
+// giveUp makes an error of the whole pass out of the last session's.
+func (e *Engine) giveUp(err error) error {
+	if kindOf(err) != 0 {
+		return err
+	}
+	return fmt.Errorf("%d sessions in a row failed, the last one: %w", e.badRun, err)
+}

@@ -1,0 +1,233 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsynctest"
+	"github.com/syncd/syncd/internal/treetest"
+)
+
+// asNobody runs f with the rights over files of a user who is not root, in the whole process: permissions bind then.
+func asNobody(t *testing.T, src string, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	for dir := src; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const nobody = 65534
+	if err := syscall.Setresuid(-1, nobody, -1); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setresuid(-1, 0, -1); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+func TestCutConnectionsCostATryNotThePass(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 21))
+	src := t.TempDir()
+	treetest.Random(t, rng, src, 400)
+	_, _, s := daemon(t, rsynctest.Config{})
+	for _, at := range []int64{200, 1_000, 5_000, 20_000} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			dest := fmt.Sprint("m/cut", at)
+			relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{})
+			c, rec := config(t, src, relay.URL(dest), deleting)
+			e, err := New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.prime(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			relay.Set(rsynctest.Faults{CutUp: at, Connections: 3})
+			if err := e.Run(context.Background()); err != nil && at > 200 {
+				t.Fatal(err)
+			}
+			rec.clean(t)
+			if err == nil {
+				equal(t, src, filepath.Join(s.Dir("m"), fmt.Sprint("cut", at)))
+			}
+		})
+	}
+}
+
+func TestRefusedPathsLeaveTheRest(t *testing.T) {
+	src := t.TempDir()
+	for i := range 50 {
+		write(t, filepath.Join(src, "ok", fmt.Sprint(i)), fmt.Sprint(i))
+	}
+	write(t, filepath.Join(src, "secret/x.bad"), "refused by the module's filter")
+	write(t, filepath.Join(src, "secret/fine"), "fine")
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{"exclude": "*.bad"}}}})
+	sum, rec := pass(t, src, url, nil)
+	if sum.Failed != 1 || !words(rec.failed["secret/x.bad"], "refused") {
+		t.Errorf("failed %v; want the one path with the daemon's words", rec.failed)
+	}
+	if err := os.Remove(filepath.Join(src, "secret/x.bad")); err != nil {
+		t.Fatal(err)
+	}
+	pass(t, src, url, nil)
+	equal(t, src, dst)
+}
+
+func TestFullDestinationTakesWhatFits(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root to mount a small file system")
+		}
+		t.Skip("needs root to mount a small file system")
+	}
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
+	src := t.TempDir()
+	for i := range 40 {
+		write(t, filepath.Join(src, "small", fmt.Sprint(i)), strings.Repeat("x", 1000))
+	}
+	write(t, filepath.Join(src, "a-big"), strings.Repeat("big", 3<<20))
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: small}}})
+	c, rec := config(t, src, url, nil)
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Run(context.Background()); err != nil && kindOf(err) != rsync.KindDiskFull {
+		t.Fatal(err)
+	}
+	if !words(rec.failed["a-big"], "No space left") {
+		t.Errorf("failed: %v; want a-big for no space", rec.failed)
+	}
+	for i := range 40 {
+		if !exists(t, filepath.Join(dst, "small", fmt.Sprint(i))) {
+			t.Fatalf("small/%d is not there: %v", i, rec.failed)
+		}
+	}
+	if exists(t, filepath.Join(dst, "a-big")) {
+		t.Error("half a file under its final name")
+	}
+}
+
+// A file that changes while it is read is sent again until one version was sent whole.
+func TestFileChangedWhileSentIsSentAgain(t *testing.T) {
+	src := t.TempDir()
+	victim := filepath.Join(src, "victim")
+	write(t, victim, strings.Repeat("a", 100_000))
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	c, rec := config(t, src, url, nil)
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := 0
+	e.dest = meddler{e.dest, func() {
+		if times++; times == 2 { // the first session that is about the file
+			write(t, victim, strings.Repeat("b", 100_001))
+		}
+	}}
+	if err := e.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	rec.clean(t)
+	equal(t, src, dst)
+	if times < 3 {
+		t.Errorf("%d sessions; the change was not noticed", times)
+	}
+}
+
+// meddler does something before each session.
+type meddler struct {
+	destination
+	meddle func()
+}
+
+func (m meddler) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	m.meddle()
+	return m.destination.Send(ctx, b, o)
+}
+
+func TestVanishedFileIsDeletedThere(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/stays"), "1")
+	write(t, filepath.Join(src, "d/goes"), "2")
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	pass(t, src, url, nil)
+	write(t, filepath.Join(src, "d/goes"), "changed, so that it is asked for")
+	c, rec := config(t, src, url, deleting)
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := 0
+	e.dest = meddler{e.dest, func() {
+		if times++; times == 2 {
+			if err := os.Remove(filepath.Join(src, "d/goes")); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	if err := e.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	rec.clean(t)
+	if exists(t, filepath.Join(dst, "d/goes")) {
+		t.Error("what vanished here is still there")
+	}
+	if e.Summary().Vanished != 1 {
+		t.Errorf("%d vanished, want 1", e.Summary().Vanished)
+	}
+}
+
+func TestCancelEndsAtOnceAndLeavesNoGoroutine(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "big"), strings.Repeat("0123456789", 5<<20))
+	_, dst, s := daemon(t, rsynctest.Config{})
+	before := runtime.NumGoroutine()
+	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{})
+	c, _ := config(t, src, relay.URL("m/dest"), nil)
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := errors.New("the operator pressed ^C")
+	e.dest = meddler{e.dest, func() {
+		if e.counters.sessions.Load() == 2 {
+			relay.Stop()
+			cancel(why)
+		}
+	}}
+	if err := e.Run(ctx); !errors.Is(err, why) {
+		t.Errorf("Run: %v, want the cause of the context", err)
+	}
+	relay.Close()
+	for range 1000 {
+		if runtime.NumGoroutine() <= before {
+			break
+		}
+		runtime.Gosched()
+	}
+	if exists(t, filepath.Join(dst, "big")) {
+		t.Error("half a file under its final name")
+	}
+}

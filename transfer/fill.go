@@ -1,0 +1,298 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// A batch of fewer entries goes out only when nothing more is about to come.
+const smallBatchEntries = 1024
+
+// add turns a listing into entries of batches.
+func (e *Engine) add(l listed) {
+	if l.prune {
+		e.addPrune(l)
+		return
+	}
+	if l.gone {
+		e.queue.Expand(l.path, nil, nil)
+		e.queue.Done(l.path)
+		e.retry(l.path, fs.ErrNotExist)
+		return
+	}
+	e.queue.Expand(l.path, l.dir, l.descend)
+	w := &work{left: 1, parent: l.parent}
+	e.work[l.path] = w
+	visited := make(map[string]struct{}, len(l.descend))
+	for _, name := range l.descend {
+		visited[queue.Join(l.path, name)] = struct{}{}
+	}
+	e.report(l, visited)
+	if e.cfg.Delete && l.err == nil {
+		if e.fits(l) {
+			e.addContent(l)
+			e.release([]string{l.path})
+			return
+		}
+		w.prune = true
+	}
+	e.addPlain(l, visited)
+	e.release([]string{l.path})
+}
+
+// report counts what a listing found and says what could not be read.
+func (e *Engine) report(l listed, visited map[string]struct{}) {
+	e.counters.found(l.listing, visited)
+	if e.queue.Trees() == 0 && e.listing == 0 {
+		e.counters.scanDone.Store(true)
+	}
+	if l.err != nil && !errors.Is(l.err, scan.ErrIncomplete) {
+		e.fail(l.path, l.err, &e.counters.unreadable)
+	}
+	for _, f := range l.failed {
+		e.fail(f.path, f.err, &e.counters.unreadable)
+	}
+	for _, p := range l.skipped {
+		e.tell.note(fmt.Sprintf("skipping non-regular file %q", p))
+	}
+}
+
+// fits reports whether a directory may be copied and cleared of extras in one go: its whole content must be in one
+// list, and no other session may count against the same --max-delete.
+func (e *Engine) fits(l listed) bool {
+	return l.big == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
+		len(l.children)+len(l.subdirs) < e.cfg.tuning.entries-len(above(l.path))
+}
+
+// addContent puts the whole of a directory into one batch, which deletes what else is in it there.
+func (e *Engine) addContent(l listed) {
+	b := e.filling[copySmall]
+	if b != nil && len(b.entries)+len(l.children)+len(l.subdirs) > e.cfg.tuning.entries {
+		e.close(copySmall)
+	}
+	b = e.batchFor(copySmall, l)
+	b.content = true
+	e.addSelf(b, l, flist.Content)
+	for i := range l.subdirs {
+		b.addDir(l.subdirs[i], false)
+	}
+	for i := range l.children {
+		b.add(&l.children[i], e.session.HardLinks)
+	}
+	if e.full(b) {
+		e.close(copySmall)
+	}
+}
+
+// addPlain spreads a directory's entries over as many batches as they need.
+func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
+	b := e.batchFor(copySmall, l)
+	e.addSelf(b, l, flist.NoContent)
+	for i := range l.subdirs {
+		// A directory that will be visited brings itself along; one that will not be, a mount point, is sent here.
+		if _, ok := visited[l.subdirs[i].Path]; !ok {
+			b.addDir(l.subdirs[i], true)
+		}
+	}
+	for i := range l.children {
+		k := copySmall
+		if e.big(&l.children[i].entry) {
+			k = copyBig
+		}
+		b := e.batchFor(k, l)
+		b.ride(l.dir)
+		b.add(&l.children[i], e.session.HardLinks)
+		if e.full(b) {
+			e.close(k)
+		}
+	}
+}
+
+// addSelf lists the directory itself.
+func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
+	if l.parent != nil {
+		b.ride(l.parent)
+	}
+	self := l.dir.entry
+	self.Dir = as
+	b.addDir(self, true)
+}
+
+// addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
+func (e *Engine) addPrune(l listed) {
+	if l.gone || l.err != nil || len(l.failed) > 0 {
+		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
+		return
+	}
+	b := e.clearing
+	if b != nil && b.scope != l.dir.scope {
+		e.closePrune()
+		b = nil
+	}
+	if b == nil {
+		b = newBatch(prune, l.dir.scope)
+		b.content = true
+		e.clearing = b
+	}
+	b.clears = append(b.clears, pruneJob{l.path, l.parent})
+	e.addSelf(b, l, flist.Content)
+	for i := range l.subdirs {
+		b.addDir(l.subdirs[i], false)
+	}
+	for i := range l.children {
+		b.entries = append(b.entries, l.children[i].entry)
+		b.about = append(b.about, about{})
+	}
+	if e.full(b) {
+		e.closePrune()
+	}
+}
+
+// batchFor returns the batch being filled, for a part of a directory, which then waits for it. The server has one set
+// of rules for a session, so directories of different scopes do not share one that deletes.
+func (e *Engine) batchFor(k kind, l listed) *batch {
+	if b := e.filling[k]; b != nil && b.scope != l.dir.scope && e.cfg.Delete {
+		e.close(k)
+	}
+	if e.filling[k] == nil {
+		e.filling[k] = newBatch(k, l.dir.scope)
+	}
+	e.hold(e.filling[k], l.path)
+	return e.filling[k]
+}
+
+// hold makes directory p wait for b.
+func (e *Engine) hold(b *batch, p string) {
+	if n := len(b.parts); n > 0 && b.parts[n-1] == p {
+		return
+	}
+	b.parts = append(b.parts, p)
+	e.work[p].left++
+}
+
+// release lets go of directories that a batch held; one that nothing holds any more is done.
+func (e *Engine) release(parts []string) {
+	for _, p := range parts {
+		w := e.work[p]
+		if w.left--; w.left > 0 {
+			continue
+		}
+		delete(e.work, p)
+		e.queue.Done(p)
+		e.tell.forget(p)
+		if w.prune {
+			e.prunes = append(e.prunes, pruneJob{p, w.parent})
+		}
+	}
+}
+
+// flush closes batches that are not full but should not wait: for small files when a session is free, for large ones
+// when none is under way, for all of them when nothing more is being listed.
+func (e *Engine) flush(noList bool) {
+	last := noList && e.listing == 0 && e.queue.Trees() == 0
+	if b := e.filling[copySmall]; b != nil {
+		starving := len(e.ready[0]) == 0 && e.running[0]+e.running[1] < e.sessions
+		if starving && (last || len(b.entries) >= smallBatchEntries) {
+			e.close(copySmall)
+		}
+	}
+	if e.filling[copyBig] != nil && (last || e.running[1]+len(e.ready[1]) == 0) {
+		e.close(copyBig)
+	}
+	if e.clearing != nil && last && len(e.prunes) == 0 {
+		e.closePrune()
+	}
+}
+
+func (e *Engine) close(k kind) {
+	e.enqueue(e.filling[k])
+	e.filling[k] = nil
+}
+
+func (e *Engine) closePrune() {
+	e.enqueue(e.clearing)
+	e.clearing = nil
+}
+
+// retryPaths gathers the paths whose back-off has passed into batches of their own.
+func (e *Engine) retryPaths(now time.Time) {
+	r := retries{}
+	for n := 0; n < e.cfg.tuning.entries; n++ {
+		p, ok := e.queue.TakePath(now)
+		if !ok {
+			break
+		}
+		e.retryPath(p, r)
+	}
+	for _, b := range r {
+		e.enqueue(b)
+	}
+}
+
+// retries are the batches being filled with paths that failed before.
+type retries map[retryKey]*batch
+
+type retryKey struct {
+	kind  kind
+	scope *filter.Scope
+}
+
+// batch returns the batch of this kind for entries in directory d.
+func (r retries) batch(k kind, d *dir) *batch {
+	key := retryKey{kind: k}
+	if d != nil {
+		key.scope = d.scope
+	}
+	if r[key] == nil {
+		r[key] = newBatch(k, key.scope)
+		r[key].acks = k != missing
+		r[key].retry = true
+	}
+	return r[key]
+}
+
+// retryPath puts p as it is now into one of the batches of r.
+func (e *Engine) retryPath(p string, r retries) {
+	parent, self, err := e.lookUp(p)
+	var missingAt *fs.PathError
+	switch {
+	case errors.As(err, &missingAt) && errors.Is(err, fs.ErrNotExist):
+		e.counters.vanished.Add(1)
+		if !e.cfg.Delete || parent == nil {
+			e.queue.Done(p)
+			return
+		}
+		b := r.batch(missing, parent)
+		if _, listed := b.dirs[missingAt.Path]; listed {
+			e.queue.Done(p) // gone with the directory that is already there
+			return
+		}
+		b.ride(parent)
+		b.about[b.addDir(flist.Entry{Path: missingAt.Path}, true)].item = p
+	case err != nil:
+		e.queue.Done(p)
+		e.fail(p, err, &e.counters.unreadable)
+	case isDir(self.entry.Mode):
+		b := r.batch(copySmall, parent)
+		if parent != nil {
+			b.ride(parent)
+		}
+		b.about[b.addDir(self.entry, true)].item = p
+	default:
+		k := copySmall
+		if e.big(&self.entry) && e.cfg.MaxDelete < 0 {
+			k = copyBig
+		}
+		b := r.batch(k, parent)
+		b.ride(parent)
+		b.add(self, false)
+		b.about[len(b.about)-1].item = p
+	}
+}

@@ -1,0 +1,202 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// A dir is a directory of the source while something below it is pending.
+type dir struct {
+	entry  flist.Entry
+	parent *dir
+	scope  *filter.Scope // the rules in force inside it; nil: none
+}
+
+// A child is an entry of a listed directory that is no directory itself.
+type child struct {
+	entry   flist.Entry
+	version version
+	link    link
+	nlink   uint64
+}
+
+// A listing is a directory's content as it is to be sent, in byte order.
+type listing struct {
+	dir      *dir
+	children []child
+	subdirs  []flist.Entry
+	descend  []string // names of the subdirectories to visit
+	failed   []failure
+	skipped  []string // paths of a type that was not asked for
+	err      error    // the directory could not be read completely; what is here of it is true
+	gone     bool     // the directory vanished
+	big      int      // children that are large files
+}
+
+type failure struct {
+	path string
+	err  error
+}
+
+// list reads one directory. It runs beside the engine's goroutine and touches nothing that is shared.
+func (e *Engine) list(ctx context.Context, p string, parent *dir) *listing {
+	l := &listing{dir: &dir{entry: flist.Entry{Path: p}, parent: parent}}
+	l.dir.scope, l.err = e.enter(p, parent)
+	if l.err != nil {
+		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.
+		if st, _, err := e.cfg.Root.Stat(p); err == nil {
+			l.dir.entry = entryOf(p, &st, "")
+		}
+		return l
+	}
+	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem}
+	if scope := l.dir.scope; scope != nil {
+		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
+	}
+	got, err := e.cfg.Root.List(ctx, p, opts)
+	if err != nil {
+		return e.unlisted(l, p, err)
+	}
+	l.err = got.Err
+	l.dir.entry = entryOf(p, &got.Self, "")
+	for _, bad := range got.Errors {
+		l.failed = append(l.failed, failure{bad.Path, bad})
+	}
+	l.children = make([]child, 0, len(got.Entries))
+	for i := range got.Entries {
+		e.take(l, &got.Entries[i])
+	}
+	return l
+}
+
+// unlisted says what is known of a directory that could not be opened.
+func (e *Engine) unlisted(l *listing, p string, err error) *listing {
+	st, _, statErr := e.cfg.Root.Stat(p)
+	switch {
+	case statErr == nil && isDir(st.Mode):
+		l.dir.entry = entryOf(p, &st, "")
+		l.err = err
+	case statErr == nil || errors.Is(statErr, fs.ErrNotExist):
+		l.gone = true // or no longer a directory: its path is looked at again
+	default:
+		l.err = statErr
+	}
+	return l
+}
+
+// enter returns the filter scope inside p.
+func (e *Engine) enter(p string, parent *dir) (*filter.Scope, error) {
+	switch {
+	case e.rootScope == nil || parent == nil:
+		return e.rootScope, nil
+	default:
+		return parent.scope.Enter(p)
+	}
+}
+
+// take sorts one entry of the directory being listed into l.
+func (e *Engine) take(l *listing, s *scan.Entry) {
+	p := queue.Join(l.dir.entry.Path, s.Name)
+	entry := entryOf(p, &s.Stat, s.Target)
+	if !e.wanted(entry.Mode) {
+		l.skipped = append(l.skipped, p)
+		return
+	}
+	if err := flist.Validate(&entry, e.protocol); err != nil {
+		l.failed = append(l.failed, failure{p, err})
+		return
+	}
+	if isDir(entry.Mode) {
+		l.subdirs = append(l.subdirs, entry)
+		if !s.MountPoint {
+			l.descend = append(l.descend, s.Name)
+		}
+		return
+	}
+	if e.big(&entry) {
+		l.big++
+	}
+	l.children = append(l.children, child{entry, versionOf(&s.Stat), link{s.Stat.Dev, s.Stat.Ino}, s.Stat.Nlink})
+}
+
+func (e *Engine) big(entry *flist.Entry) bool {
+	return isRegular(entry.Mode) && entry.Size >= e.bigFile
+}
+
+// wanted reports whether the user asked for entries of this type.
+func (e *Engine) wanted(mode uint32) bool {
+	o := &e.session
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+		return true
+	case unix.S_IFLNK:
+		return o.Links
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return o.Devices
+	case unix.S_IFIFO, unix.S_IFSOCK:
+		return o.Specials
+	}
+	return false
+}
+
+// lookUp returns the directory above p, with all above it, and p itself, as they are now. The error's path is the
+// topmost one that is missing or cannot be read.
+func (e *Engine) lookUp(p string) (parent *dir, self *child, err error) {
+	for _, up := range above(p) {
+		st, _, err := e.cfg.Root.Stat(up)
+		if err == nil && !isDir(st.Mode) {
+			err = fs.ErrNotExist
+		}
+		if err != nil {
+			return parent, nil, &fs.PathError{Op: "lstat", Path: up, Err: err}
+		}
+		scope, err := e.enter(up, parent)
+		if err != nil {
+			return parent, nil, &fs.PathError{Op: "filter", Path: up, Err: err}
+		}
+		parent = &dir{entry: entryOf(up, &st, ""), parent: parent, scope: scope}
+	}
+	st, target, err := e.cfg.Root.Stat(p)
+	if err != nil {
+		return parent, nil, &fs.PathError{Op: "lstat", Path: p, Err: err}
+	}
+	return parent, &child{entryOf(p, &st, target), versionOf(&st), link{st.Dev, st.Ino}, st.Nlink}, nil
+}
+
+// above returns the directories that lead to p, the root first.
+func above(p string) []string {
+	if p == "." {
+		return nil
+	}
+	dirs := []string{"."}
+	for i := range len(p) {
+		if p[i] == '/' {
+			dirs = append(dirs, p[:i])
+		}
+	}
+	return dirs
+}
+
+func entryOf(p string, s *scan.Stat, target string) flist.Entry {
+	e := flist.Entry{
+		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID, Target: target,
+	}
+	switch s.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFLNK:
+		e.Size = s.Size
+	case unix.S_IFCHR, unix.S_IFBLK:
+		e.Major, e.Minor = s.Major, s.Minor
+	}
+	return e
+}
+
+func isDir(mode uint32) bool     { return mode&unix.S_IFMT == unix.S_IFDIR }
+func isRegular(mode uint32) bool { return mode&unix.S_IFMT == unix.S_IFREG }

@@ -1,0 +1,272 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/delta"
+	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer/embedded"
+)
+
+// A destination runs one session.
+type destination interface {
+	Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error)
+}
+
+// remote is a destination reached over a connection of its own for each session.
+type remote struct {
+	dialer   *rsync.Dialer
+	protocol func(int)
+}
+
+func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	s, err := r.dialer.Connect(ctx, o)
+	if err != nil {
+		return &rsync.Report{}, err
+	}
+	r.protocol(s.Protocol())
+	if o.Checksum {
+		b = summed(b, s.Checksum())
+	}
+	return s.Send(ctx, b)
+}
+
+// summed returns b with the checksums of its regular files. One that cannot be read gets a sum that nothing has, so
+// that the server asks for it and is told.
+func summed(b *rsync.Batch, c delta.Checksum) *rsync.Batch {
+	with := *b
+	with.Entries = slices.Clone(b.Entries)
+	for i := range with.Entries {
+		if isRegular(with.Entries[i].Mode) {
+			with.Entries[i].Sum = sum(b, i, c)
+		}
+	}
+	return &with
+}
+
+func sum(b *rsync.Batch, i int, c delta.Checksum) []byte {
+	none := make([]byte, c.Hash.Size())
+	f, err := b.Open(i)
+	if err != nil {
+		return none
+	}
+	defer f.Close()
+	if sum, err := c.List(f, nil); err == nil {
+		return sum
+	}
+	return none
+}
+
+func (e *Engine) newDestination() (destination, error) {
+	if e.cfg.Dialer.Dest.Kind == rsync.Local {
+		return embedded.Open(e.cfg.Dialer.Dest.Path)
+	}
+	d := e.cfg.Dialer
+	d.Wrap = func(c io.ReadWriteCloser) io.ReadWriteCloser {
+		if e.cfg.Limiter != nil {
+			c = e.cfg.Limiter.Wrap(context.Background(), c)
+		}
+		return &counted{c, &e.counters}
+	}
+	return remote{&d, func(p int) { e.counters.protocol.Store(int64(p)) }}, nil
+}
+
+// prime runs the first session alone, with nothing in it but the root: it creates the destination directory before
+// several sessions could try at once, and it finds out, before any work, whether the server serves this module to this
+// user with these options.
+func (e *Engine) prime(ctx context.Context) error {
+	e.protocol = 32
+	for try := 1; ; try++ {
+		err := e.primeOnce(ctx)
+		switch {
+		case err == nil:
+			e.protocol = e.counters.protocolOr(32)
+			if e.cfg.NanosecondsAuto && e.protocol < 31 {
+				e.session.ModifyWindow = 0
+			}
+			return nil
+		case kindOf(err) == rsync.KindRefused && e.cfg.NanosecondsAuto && e.session.ModifyWindow < 0:
+			// Before 3.1.3 there was no such option; whole seconds are what such a server can compare.
+			e.session.ModifyWindow = 0
+			e.tell.note("the server compares times by whole seconds only")
+		case kindOf(err) == rsync.KindBusy && try < sessionTries:
+			e.log.Info("waiting for the server", "err", err)
+			if err := sleep(ctx, e.cfg.tuning.sessionBackoff.Delay(try)); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+func (e *Engine) primeOnce(ctx context.Context) error {
+	st, _, err := e.cfg.Root.Stat(".")
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	b := newBatch(copySmall, e.rootScope)
+	b.content = e.cfg.Delete
+	b.addDir(entryOf(".", &st, ""), true)
+	_, err = e.send(ctx, b)
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// send runs one session with b, in the goroutine of a sender.
+func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
+	o := e.options(b)
+	if o.Delete || o.DeleteMissing {
+		if err := e.cfg.Root.Same(); err != nil {
+			return &rsync.Report{}, err
+		}
+	}
+	rules, err := e.rules(b, o)
+	if err != nil {
+		return &rsync.Report{}, err
+	}
+	e.counters.sessions.Add(1)
+	e.counters.active.Add(1)
+	defer e.counters.active.Add(-1)
+	heard := &events{e: e, b: b}
+	defer func() { e.counters.live.Add(-heard.sent) }()
+	report, err := e.dest.Send(ctx, &rsync.Batch{
+		Entries: b.entries,
+		Open:    func(i int) (rsync.File, error) { return e.open(b, i) },
+		Filter:  rules,
+		Names:   e.names,
+		Events:  heard,
+	}, o)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return report, err
+}
+
+// rules returns the filter rules that keep a deleting server from what is not ours to delete.
+func (e *Engine) rules(b *batch, o rsync.Options) ([]string, error) {
+	if !o.Delete {
+		return nil, nil
+	}
+	var rules []string
+	if b.scope != nil {
+		var err error
+		if rules, err = b.scope.Wire(e.protocol, false); err != nil {
+			return nil, err
+		}
+	}
+	partial := DefaultPartialDir
+	if e.cfg.PartialDir != "" {
+		partial = e.cfg.PartialDir
+	}
+	if partial[0] == '/' {
+		return rules, nil
+	}
+	kind := "-p "
+	if e.protocol < 30 {
+		kind = "- "
+	}
+	return append(rules, kind+partial+"/"), nil
+}
+
+// openMergeFile reads a per-directory filter file of the source.
+func (e *Engine) openMergeFile(dir, name string) (io.ReadCloser, error) {
+	return e.cfg.Root.Open(queue.Join(dir, name))
+}
+
+// open opens the regular file of entry i and watches that it stays the version that was listed.
+func (e *Engine) open(b *batch, i int) (rsync.File, error) {
+	f, err := e.cfg.Root.Open(b.entries[i].Path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &source{File: f, opened: versionOf(&st), changed: versionOf(&st) != b.about[i].version}, nil
+}
+
+// source is a file being sent.
+type source struct {
+	*scan.File
+	opened  version
+	changed bool // since it was listed: its attributes as sent are no longer its own
+}
+
+func (s *source) Size() int64 { return s.opened.size }
+
+// Close compares the version after the last byte with that before the first one.
+func (s *source) Close() error {
+	st, err := s.Stat()
+	if closeErr := s.File.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if s.changed || versionOf(&st) != s.opened {
+		return rsync.ErrChanged
+	}
+	return nil
+}
+
+// counted counts the bytes of a connection.
+type counted struct {
+	io.ReadWriteCloser
+	c *counters
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	c.c.received.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Write(p)
+	c.c.sent.Add(int64(n))
+	return n, err
+}
+
+// teller passes what sessions report on to the Observer, one call at a time.
+type teller struct {
+	mu sync.Mutex
+	Observer
+	made map[string]struct{} // directories reported as changed while they are in flight
+}
+
+func (t *teller) note(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Note(text)
+}
+
+func (t *teller) failed(p string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Failed(p, err)
+}
+
+// forget drops the memory of a directory whose content is all there: no session will report it again.
+func (t *teller) forget(p string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.made, p)
+}

@@ -1,0 +1,276 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// settle takes the result of a session: what is acknowledged leaves the queue, what is not goes back. It returns an
+// error when the pass must end.
+func (e *Engine) settle(o outcome) error {
+	b := o.b
+	e.counters.session(o.report)
+	var pending []bool
+	waiting, got := 0, 0
+	for i := range b.about {
+		if !b.about[i].primary {
+			continue
+		}
+		r := result(o.report, i)
+		switch r.State {
+		case rsync.Acked:
+			got++
+			e.acknowledged(b, i, r)
+		case rsync.Changed:
+			e.again(b, i, rsync.ErrChanged, changedTries, &e.counters.changed)
+		case rsync.NotSent:
+			e.notSent(b, i, r.Err)
+		case rsync.Failed, rsync.Skipped:
+			e.again(b, i, r.Err, refusedTries, &e.counters.refused)
+		default:
+			if pending == nil {
+				pending = make([]bool, len(b.about))
+			}
+			pending[i] = true
+			waiting++
+		}
+	}
+	for _, words := range o.report.DeleteErrors {
+		if !strings.Contains(words, "cannot delete non-empty directory") { // that is: a filter protects what is in it
+			e.counters.refused.Add(1)
+			e.counters.failed.Add(1)
+		}
+		e.tell.note(words)
+	}
+	if o.report.LimitHit {
+		e.counters.limitHit.Store(true)
+	}
+	switch {
+	case o.err != nil:
+		return e.broken(o, pending, got)
+	case waiting > 0:
+		e.badRun, e.fullRun = 0, 0
+		e.unclear(b, o.report, pending)
+	default:
+		e.badRun, e.fullRun = 0, 0
+		e.release(b.parts)
+	}
+	return nil
+}
+
+func result(r *rsync.Report, i int) rsync.Result {
+	if r == nil || i >= len(r.Results) {
+		return rsync.Result{}
+	}
+	return r.Results[i]
+}
+
+func (e *Engine) acknowledged(b *batch, i int, r rsync.Result) {
+	if b.kind != prune && b.kind != missing {
+		e.counters.acknowledged(&b.entries[i], r)
+	}
+	if b.retry {
+		e.queue.Done(b.about[i].item)
+	}
+}
+
+// notSent handles an entry that could not be opened here. One that vanished is looked at again: it may have to go at
+// the destination too.
+func (e *Engine) notSent(b *batch, i int, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		e.again(b, i, err, changedTries, &e.counters.unreadable)
+		return
+	}
+	e.drop(b, i)
+	e.fail(b.entries[i].Path, err, &e.counters.unreadable)
+}
+
+// again puts an entry back into the queue as a path of its own, unless that was tried often enough.
+func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count) {
+	p := b.path(i)
+	if n, _ := e.queue.Failures(p); n+1 >= tries || b.kind == prune || e.session.DryRun {
+		e.drop(b, i)
+		e.fail(p, reason, counter)
+		return
+	}
+	e.log.Debug("will be tried again", "path", p, "err", reason)
+	e.retry(p, reason)
+}
+
+func (e *Engine) retry(p string, reason error) { e.queue.Retry(p, reason, time.Now()) }
+
+// drop takes the entry's item out of the queue for good.
+func (e *Engine) drop(b *batch, i int) {
+	if b.retry {
+		e.queue.Done(b.about[i].item)
+	}
+}
+
+func (b *batch) path(i int) string {
+	if b.about[i].item != "" {
+		return b.about[i].item
+	}
+	return b.entries[i].Path
+}
+
+// unclear handles a session that ended well but left entries unacknowledged: the server complained of something that
+// it did not name, or kept silent of an entry that it was to acknowledge. Asked entry by entry, it must say.
+func (e *Engine) unclear(b *batch, r *rsync.Report, pending []bool) {
+	if !b.acks && b.kind != prune && !e.session.DryRun {
+		rest := e.rest(b, pending)
+		rest.acks = true
+		e.enqueue(rest)
+		return
+	}
+	reason := errUnacknowledged
+	if len(r.Loose) > 0 {
+		reason = errors.New(r.Loose[0])
+	}
+	for i := range pending {
+		if pending[i] {
+			e.again(b, i, reason, refusedTries, &e.counters.refused)
+		}
+	}
+	e.release(b.parts)
+}
+
+var errUnacknowledged = errors.New("the server did not acknowledge it")
+
+// rest returns what of b is still to be done, as a batch that inherits the directories that wait for b.
+func (e *Engine) rest(b *batch, pending []bool) *batch {
+	if b.content {
+		for _, p := range b.parts {
+			e.work[p].prune = true
+		}
+	}
+	s := b.subset(func(i int) bool { return pending[i] })
+	s.parts = b.parts
+	return s
+}
+
+// broken handles a session that ended badly.
+func (e *Engine) broken(o outcome, pending []bool, got int) error {
+	b := o.b
+	if errors.Is(o.err, context.Canceled) || errors.Is(o.err, scan.ErrRootChanged) {
+		return o.err
+	}
+	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
+	e.counters.retries.Add(1)
+	if b.kind == prune {
+		return e.pruneAgain(o)
+	}
+	if got > 0 || resumes(o) {
+		e.badRun, b.tries = 0, 0
+	} else {
+		e.badRun++
+		b.tries++
+	}
+	kind := kindOf(o.err)
+	switch {
+	case kind == rsync.KindDiskFull:
+		if e.fullRun++; got > 0 {
+			e.fullRun = 0
+		}
+		if e.fullRun > fullTries {
+			return o.err
+		}
+	case kind == rsync.KindBusy && e.running[0]+e.running[1] > 0:
+		e.sessions = e.running[0] + e.running[1] // that many it takes
+		b.tries = 0
+	case b.tries >= sessionTries && e.badRun >= sessionTries:
+		return e.giveUp(o.err)
+	}
+	if pending == nil {
+		e.release(b.parts)
+		return nil
+	}
+	rest := e.rest(b, pending)
+	rest.acks = true
+	if kind == rsync.KindDiskFull && rest.primaries() < b.primaries() {
+		e.enqueue(rest) // the file that filled it is out
+		return nil
+	}
+	e.postpone(rest, o.err)
+	return nil
+}
+
+func kindOf(err error) rsync.Kind {
+	var e *rsync.Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return 0
+}
+
+// resumes reports whether the cut-off session got so far with a large file that the next one begins further on.
+func resumes(o outcome) bool {
+	if o.b.kind != copyBig || o.report == nil {
+		return false
+	}
+	var n int64
+	for i := range o.report.Results {
+		n += o.report.Results[i].Literal
+	}
+	return n >= 1<<20
+}
+
+// postpone lets a batch wait. One that fails again and again while others do not holds an entry that the server dies
+// of: halves find it.
+func (e *Engine) postpone(b *batch, err error) {
+	due := time.Now().Add(e.cfg.tuning.sessionBackoff.Delay(max(1, b.tries)))
+	if b.tries < 3 || e.badRun >= b.tries {
+		e.delayed = append(e.delayed, delayed{due: due, b: b})
+		return
+	}
+	n := b.primaries()
+	if n == 1 {
+		for i := range b.about {
+			if b.about[i].primary {
+				e.drop(b, i)
+				e.fail(b.path(i), err, &e.counters.refused)
+			}
+		}
+		e.release(b.parts)
+		return
+	}
+	seen := 0
+	half := make([]bool, len(b.about))
+	for i := range half {
+		half[i] = b.about[i].primary && seen < n/2
+		if b.about[i].primary {
+			seen++
+		}
+	}
+	for _, first := range []bool{true, false} {
+		s := b.subset(func(i int) bool { return half[i] == first })
+		for _, p := range b.parts {
+			e.hold(s, p)
+		}
+		e.delayed = append(e.delayed, delayed{due: due, b: s})
+	}
+	e.release(b.parts)
+}
+
+// pruneAgain has the directories of a broken prune batch listed anew: what is deleted must not be here now.
+func (e *Engine) pruneAgain(o outcome) error {
+	if e.badRun++; e.badRun >= sessionTries {
+		return e.giveUp(o.err)
+	}
+	due := time.Now().Add(e.cfg.tuning.sessionBackoff.Delay(e.badRun))
+	e.delayed = append(e.delayed, delayed{due: due, prunes: o.b.clears})
+	return nil
+}
+
+// fail reports a path that will not be equal.
+func (e *Engine) fail(p string, err error, counter *count) {
+	counter.Add(1)
+	e.counters.failed.Add(1)
+	e.log.Debug("not copied", "path", p, "err", err)
+	e.tell.failed(p, err)
+}

@@ -1,0 +1,115 @@
+// Package transfer makes a destination equal to a source tree. It takes items from a queue, lists what they cover,
+// gathers the entries in bounded batches, gives each batch to one rsync session of several running side by side, and
+// lets go of an item only when the destination has acknowledged it.
+//
+// What is fixed here and nowhere else:
+//
+//   - A session that breaks costs its batch another try, not the pass: what the destination already has is found up to
+//     date.
+//   - A path that the server refuses, or that changed while it was sent, goes back into the queue with the reason and
+//     is tried again later; the rest goes on.
+//   - Deletions happen only below directories that were listed completely, while the source root is the root that it
+//     was, and never more than the operator allowed. A root that changed ends the pass: scan.ErrRootChanged.
+package transfer
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/internal/rsync/flist"
+	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/ratelimit"
+)
+
+// DefaultPartialDir keeps what arrived of a large file whose transfer was cut off, beside the file.
+const DefaultPartialDir = ".syncd-partial"
+
+// DefaultBigFile is the size in bytes from which a file is large: it travels in the sessions for large files, where
+// nothing small waits behind it and where a transfer cut off resumes.
+const DefaultBigFile = 32 << 20
+
+// Config says what to copy, where to, and how. Root and Dialer are required.
+type Config struct {
+	Root   *scan.Root
+	Dialer rsync.Dialer // its Wrap is used by the engine
+
+	// Session holds what the user asked of the protocol. The engine itself sets what belongs to a batch: deletion,
+	// acknowledgements, itemizing, the partial directory.
+	Session rsync.Options
+	// NanosecondsAuto compares times to the nanosecond where the server can, and to the second where it cannot.
+	// Otherwise Session.ModifyWindow holds.
+	NanosecondsAuto bool
+
+	Delete    bool
+	MaxDelete int // most entries that may be deleted in all; negative: no limit
+
+	Filter        *filter.List // nil: no rules
+	OneFileSystem bool
+
+	Sessions   int    // most sessions side by side; 0: from the machine
+	BigFile    int64  // bytes; 0: DefaultBigFile
+	PartialDir string // for files of any size; "": DefaultPartialDir, and only for large ones
+
+	Limiter  *ratelimit.Limiter // of what is written to the destination; nil: none
+	Log      *slog.Logger       // nil: none
+	Observer Observer           // nil: none
+
+	tuning tuning // zero: as below
+}
+
+// tuning is what tests make small.
+type tuning struct {
+	entries                     int // in one batch
+	pathBackoff, sessionBackoff queue.Backoff
+}
+
+// An Observer is told what happens. Never two of its methods run at once. They must not block for long: sessions wait
+// for them.
+type Observer interface {
+	// Item is an itemized change, as rsync -i prints it.
+	Item(f rsync.ItemFlags, e *flist.Entry)
+	// Deleted names an entry that was deleted at the destination, or in a dry run would be.
+	Deleted(path string, dir bool)
+	// Failed names a path that is, at the end, not equal at the destination, and why in the words of the server or
+	// of this kernel.
+	Failed(path string, err error)
+	// Note is a warning of the run as a whole, one line.
+	Note(text string)
+}
+
+type nobody struct{}
+
+func (nobody) Item(rsync.ItemFlags, *flist.Entry) {}
+func (nobody) Deleted(string, bool)               {}
+func (nobody) Failed(string, error)               {}
+func (nobody) Note(string)                        {}
+
+const (
+	// Entries in one batch. A session's cost is a handshake and a goodbye; beyond a few thousand entries it no longer
+	// shows, while what is held in memory and what a broken connection costs to look at again go on growing.
+	maxBatchEntries = 8192
+	// Bytes of file data in one batch of small files. It bounds how long a batch lasts, for an even load at the end.
+	maxBatchBytes = 512 << 20
+	// Large files in one batch: enough that finding many up to date is not a session each.
+	maxBigFiles = 8
+	maxBigBytes = 8 << 30
+
+	// How often one path is tried when the server refuses it, and when it changes while it is read.
+	refusedTries = 2
+	changedTries = 4
+
+	// How often in a row sessions may fail without one entry becoming acknowledged before the pass gives up.
+	sessionTries = 7
+
+	// How often in a row a full destination may refuse before the pass gives up.
+	fullTries = 20
+)
+
+var defaults = tuning{
+	entries:        maxBatchEntries,
+	pathBackoff:    queue.Backoff{First: time.Second, Max: 8 * time.Second},
+	sessionBackoff: queue.Backoff{First: 500 * time.Millisecond, Max: 16 * time.Second},
+}
