@@ -231,3 +231,22 @@ func TestCancelEndsAtOnceAndLeavesNoGoroutine(t *testing.T) {
 		t.Error("half a file under its final name")
 	}
 }
+
+func TestLargeFileCutOffGoesOnWhereItWas(t *testing.T) {
+	src := t.TempDir()
+	data := make([]byte, 24<<20)
+	rand.NewChaCha8([32]byte{2}).Read(data)
+	write(t, filepath.Join(src, "big"), string(data))
+	_, dst, s := daemon(t, rsynctest.Config{})
+	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{CutUp: 16 << 20, Connections: 3})
+	sum, rec := pass(t, src, relay.URL("m/dest"), func(c *Config) { c.Delete, c.BigFile = true, 1<<20 })
+	rec.clean(t)
+	equal(t, src, dst)
+	if sum.Retries == 0 {
+		t.Fatal("no session was cut")
+	}
+	// What arrived before the cut is matched, not sent again; a few blocks in flight are lost.
+	if limit := int64(len(data)) + 6<<20; sum.Literal > limit {
+		t.Errorf("sent %d bytes of a file of %d in %d sessions", sum.Literal, len(data), sum.Sessions)
+	}
+}
