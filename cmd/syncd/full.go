@@ -36,7 +36,8 @@ func full(ctx context.Context, c *config.Config, s streams) int {
 }
 
 // pass runs the engine. The summary is nil when nothing was begun.
-func pass(ctx context.Context, c *config.Config, s streams, r report, out *printer, stderr *console) (*transfer.Summary, error) {
+func pass(ctx context.Context, c *config.Config, s streams, r report, out *printer,
+	stderr *console) (*transfer.Summary, error) {
 	root, err := openSource(c.Source)
 	if err != nil {
 		return nil, err

@@ -62,5 +62,6 @@ func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = info.Main.Version
 	}
-	return fmt.Sprintf("syncd %s, rsync protocols 27 to 32, %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("syncd %s, rsync protocols 27 to 32, %s %s/%s\n",
+		v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -34,7 +34,10 @@ func TestExplain(t *testing.T) {
 			session(rsync.KindAuth, "no", &config.UsageError{Reason: "none", Remedy: "give one"}), exitFailed,
 			"h: none; give one",
 		},
-		{session(rsync.KindReadOnly, "open it", errors.New("read\nonly")), exitFailed, "wrapped: h: op: read\\#012only; open it"},
+		{
+			session(rsync.KindReadOnly, "open it", errors.New("read\nonly")), exitFailed,
+			"wrapped: h: op: read\\#012only; open it",
+		},
 		{
 			session(rsync.KindLost, "", errors.New("EOF")), exitFailed,
 			"wrapped: h: op: EOF; look at the network and the server's log, then run it again to go on",
@@ -57,7 +60,10 @@ func TestExplainPath(t *testing.T) {
 		err  error
 		text string
 	}{
-		{&scan.PathError{Op: "open", Path: "p", Err: syscall.EIO}, "p: open: input/output error; look at the disk: dmesg names it"},
+		{
+			&scan.PathError{Op: "open", Path: "p", Err: syscall.EIO},
+			"p: open: input/output error; look at the disk: dmesg names it",
+		},
 		{
 			errors.New(`rsync: [receiver] mkstemp "/.x" (in m) failed: Disk quota exceeded (122)`),
 			`p: rsync: [receiver] mkstemp "/.x" (in m) failed: Disk quota exceeded (122); ` +

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 //
 //	daemon [-user NAME=PASSWORD] [OPTION=VALUE ...]
 //	    starts a real rsync daemon with one module "m" with these options of
-//	    rsyncd.conf(5), and the file "motd" as its message if there is one; sets $URL (of the module), $ADDR and $MODULE (its path)
+//	    rsyncd.conf(5), and the file "motd" as its message if there is one; sets
+//	    $URL (of the module), $ADDR and $MODULE (its path)
 //	serve TEXT
 //	    answers every connection to $ADDR with TEXT and then says nothing
 //	full OPTIONS DIR
@@ -209,7 +210,8 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: same DIR DIR")
 	}
-	out, err := exec.Command("rsync", "-naic", "-@-1", "--delete", ts.MkAbs(args[0])+"/", ts.MkAbs(args[1])+"/").CombinedOutput()
+	a, b := ts.MkAbs(args[0])+"/", ts.MkAbs(args[1])+"/"
+	out, err := exec.Command("rsync", "-naic", "-@-1", "--delete", a, b).CombinedOutput()
 	must(ts, err)
 	if (len(out) > 0) != neg {
 		ts.Fatalf("%s and %s: differences: %q", args[0], args[1], out)

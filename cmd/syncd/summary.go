@@ -40,7 +40,8 @@ func summary(s *transfer.Summary, c *config.Config, n numbers) string {
 	}
 	fmt.Fprintf(&b, "\nsent %s bytes  received %s bytes  %s bytes/sec\n", n.int(s.Sent), n.int(s.Received),
 		n.float(moved/max(s.Elapsed.Seconds(), 0.001)))
-	fmt.Fprintf(&b, "total size is %s  speedup is %s%s\n", n.int(s.TotalSize), n.float(float64(s.TotalSize)/max(moved, 1)), dry)
+	fmt.Fprintf(&b, "total size is %s  speedup is %s%s\n",
+		n.int(s.TotalSize), n.float(float64(s.TotalSize)/max(moved, 1)), dry)
 	return b.String()
 }
 

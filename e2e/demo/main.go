@@ -83,7 +83,8 @@ func (s *show) firstCopy() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("   %d entries made, %d files with %d bytes sent\n", sum.Created.Total, sum.TransferredFiles, sum.TransferredSize)
+	fmt.Printf("   %d entries made, %d files with %d bytes sent\n",
+		sum.Created.Total, sum.TransferredFiles, sum.TransferredSize)
 	return s.compare()
 }
 
@@ -132,7 +133,8 @@ func (s *show) changes() error {
 	if sum.Deleted == 0 || sum.TransferredFiles == 0 {
 		return fmt.Errorf("the changes were not seen: %+v", *sum)
 	}
-	fmt.Printf("   %d files with %d bytes sent, %d entries deleted\n", sum.TransferredFiles, sum.TransferredSize, sum.Deleted)
+	fmt.Printf("   %d files with %d bytes sent, %d entries deleted\n",
+		sum.TransferredFiles, sum.TransferredSize, sum.Deleted)
 	return s.compare()
 }
 

@@ -158,7 +158,8 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestPasswordFromStdinIsReadOnce(t *testing.T) {
-	c, err := Parse([]string{"--full", "-a", "--password-file=-", "src", "h::m"}, noEnv, strings.NewReader("secret\nmore\n"))
+	args := []string{"--full", "-a", "--password-file=-", "src", "h::m"}
+	c, err := Parse(args, noEnv, strings.NewReader("secret\nmore\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +254,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -a --zzzzzzz src h::m", "^--zzzzzzz: unknown option; syncd --help"},
 		{"--full -a --bwlimit src", "^--bwlimit=src: "},
 		{"--full -a src h::m --bwlimit", "^--bwlimit: a value is missing"},
-		{"--full -a --bwlimit=fast src h::m", "^--bwlimit=fast: .*; write a rate as"},
+		{"--full -a --bwlimit=fast src h::m", "^--bwlimit=fast: .*; write a rate, or"},
 		{"--full -a --big-file=12Q src h::m", "^--big-file=12Q: not a size.*; write it as"},
 		{"--full -a --block-size=1G src h::m", "^--block-size=1G: not a size from 1 to 131072"},
 		{"--full -a --timeout=-1 src h::m", "^--timeout=-1: not a number"},
@@ -392,7 +393,9 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: %d, %v, want %d", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "x", "K", "1KK", "1Q", "-1", "1e3", "0x10", "8192P", "1.2.3", ".", "1i", "1/2", "+1", " 1", "0-1"} {
+	for _, in := range []string{
+		"", "x", "K", "1KK", "1Q", "-1", "1e3", "0x10", "8192P", "1.2.3", ".", "1i", "1/2", "+1", " 1", "0-1",
+	} {
 		if got, err := parseSize(in); err == nil {
 			t.Errorf("%q: %d, want an error", in, got)
 		}
@@ -405,8 +408,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, "\n")
 		for _, a := range args {
-			if strings.Contains(a, "-from") || strings.Contains(a, "password-file") || strings.Contains(a, "f") {
-				t.Skip("reads files")
+			if a != "--full" && strings.HasPrefix(a, "-") && strings.Contains(a, "f") {
+				t.Skip("may read files: -f, --filter, --exclude-from, --password-file")
 			}
 		}
 		c, err := Parse(args, noEnv, strings.NewReader(""))

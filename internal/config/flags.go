@@ -2,6 +2,7 @@ package config
 
 import (
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -140,10 +141,11 @@ func (f *flags) size(to func(int64), name, short string, low, high int64) {
 	f.value(name, short, func(s string) error {
 		n, err := parseSize(s)
 		if err != nil || n < low || n > high {
-			return &UsageError{
-				Reason: "not a size from " + strconv.FormatInt(low, 10) + " to " + strconv.FormatInt(high, 10) + " bytes",
-				Remedy: "write it as 4096, 700K, 32M or 1.5GiB",
+			reason := "not a size of " + strconv.FormatInt(low, 10) + " byte or more"
+			if high < math.MaxInt64 {
+				reason = "not a size from " + strconv.FormatInt(low, 10) + " to " + strconv.FormatInt(high, 10) + " bytes"
 			}
+			return &UsageError{Reason: reason, Remedy: "write it as 4096, 700K, 32M or 1.5GiB"}
 		}
 		to(n)
 		return nil
@@ -202,7 +204,7 @@ func (f *flags) comparison() {
 		return nil
 	})
 	f.size(func(n int64) { s.BlockSize = int(n) }, "block-size", "B", 1, 128<<10)
-	f.size(func(n int64) { f.c.BigFile = n }, "big-file", "", 1, 1<<62)
+	f.size(func(n int64) { f.c.BigFile = n }, "big-file", "", 1, math.MaxInt64)
 	// The part of a big file is always kept, so --partial asks for what is done anyway.
 	partial := new(bool)
 	f.onOff(partial, "partial", "")
@@ -257,7 +259,7 @@ func (f *flags) load() {
 		if err != nil {
 			return &UsageError{
 				Reason: err.Error(),
-				Remedy: "write a rate as 4096 (KiB/s), 8M or 1.5G, or a timetable as 08:00-23:00=4M,23:00-08:00=0",
+				Remedy: "write a rate, or a timetable as 08:00-23:00=4M,23:00-08:00=0",
 			}
 		}
 		f.c.Bandwidth = t
