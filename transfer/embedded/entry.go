@@ -174,7 +174,7 @@ func (s *send) visitOther(i int, e *flist.Entry, at place) {
 	switch {
 	case same:
 		f = s.attrs.differ(e, at.st, 0)
-	case at.st != nil && at.st.Mode&unix.S_IFMT == e.Mode&unix.S_IFMT:
+	case at.old(e) != nil:
 		f = s.attrs.differ(e, at.st, rsync.ItemLocal|rsync.ItemContent)
 	default:
 		f = rsync.ItemNew | rsync.ItemLocal

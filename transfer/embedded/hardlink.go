@@ -111,7 +111,7 @@ func (s *send) makeLinks() {
 				s.fail(l.i, err)
 				continue
 			}
-			s.rep.Results[l.i].State = lead.State
+			s.rep.Results[l.i].State, s.rep.Results[l.i].Err = lead.State, lead.Err
 		case rsync.Failed, rsync.NotSent:
 			s.rep.Results[l.i].State = lead.State
 			s.rep.Results[l.i].Err = fmt.Errorf("link %q: %w", s.entries[l.i].Path, lead.Err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/wire"
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +16,10 @@ import (
 type removal uint8
 
 const (
-	removeGone  removal = iota
-	removeKept          // protected, or a directory with something in it that stays
-	removeLimit         // --max-delete
+	removeGone      removal = iota
+	removeProtected         // by a filter rule
+	removeKept              // a directory with something in it that stays
+	removeLimit             // --max-delete
 )
 
 // deletions counts what a Send deletes. As with rsync an obstacle itself is no deletion, what is in it is.
@@ -25,23 +27,32 @@ type deletions struct {
 	limit   int // negative: none
 	done    int
 	skipped int
+	stats   rsync.DeleteStats
 }
 
-func (d *deletions) report(s *send) {
-	if d.skipped == 0 {
-		return
+func (d *deletions) add(mode uint32) {
+	d.done++
+	switch {
+	case isDir(mode):
+		d.stats.Dirs++
+	case isSymlink(mode):
+		d.stats.Symlinks++
+	case isDevice(mode):
+		d.stats.Devices++
+	case isSpecial(mode):
+		d.stats.Specials++
+	default:
+		d.stats.Files++
 	}
-	s.rep.LimitHit = true
-	s.ev.Message(wire.Warning, fmt.Sprintf("Deletions stopped due to --max-delete limit (%d skipped)", d.skipped))
 }
 
 // victim is something to be deleted.
 type victim struct {
-	dir   int
-	name  string
-	path  string // in the destination
-	isDir bool
-	keep  keeper // in the directory that holds it
+	dir  int
+	name string
+	path string // in the destination
+	mode uint32
+	keep keeper // in the directory that holds it
 }
 
 // prune deletes what stands in a directory and not in the batch.
@@ -68,7 +79,7 @@ func (s *send) prune(dir string) {
 		if s.ended() {
 			return
 		}
-		if keep.protects(v.path, v.isDir, false) {
+		if keep.protects(v.path, isDir(v.mode), false) {
 			continue
 		}
 		v.dir, v.keep = fd, keep
@@ -109,17 +120,17 @@ func (s *send) contents(dir int, name, path string, extraOnly bool) ([]victim, e
 			return nil, fmt.Errorf("stat %q: %w", p, err)
 		}
 		if st != nil {
-			list = append(list, victim{name: name, path: p, isDir: isDir(st.Mode)})
+			list = append(list, victim{name: name, path: p, mode: st.Mode})
 		}
 	}
 	slices.SortFunc(list, func(a, b victim) int { // directories first, names from the last to the first
-		if a.isDir != b.isDir {
-			if a.isDir {
+		if isDir(a.mode) != isDir(b.mode) {
+			if isDir(a.mode) {
 				return -1
 			}
 			return 1
 		}
-		if a.isDir {
+		if isDir(a.mode) {
 			return compareDirs(b.name, a.name)
 		}
 		return cmp.Compare(b.name, a.name)
@@ -145,14 +156,14 @@ func (s *send) remove(at place, path string, recurse, count bool) (removal, erro
 		return removeKept, err
 	}
 	if count && keep.protects(path, isDir(at.st.Mode), false) {
-		return removeKept, nil
+		return removeProtected, nil
 	}
-	v := victim{dir: at.dir, name: at.name, path: path, isDir: isDir(at.st.Mode), keep: keep}
+	v := victim{dir: at.dir, name: at.name, path: path, mode: at.st.Mode, keep: keep}
 	return s.removeVictim(v, recurse, count)
 }
 
 func (s *send) removeVictim(v victim, recurse, count bool) (removal, error) {
-	if v.isDir {
+	if isDir(v.mode) {
 		s.dirs.forget(v.path)
 		s.others.forget(v.path)
 		if out, err := s.empty(v, recurse); err != nil || out != removeGone {
@@ -166,7 +177,7 @@ func (s *send) removeVictim(v victim, recurse, count bool) (removal, error) {
 		}
 	}
 	if !s.o.DryRun {
-		switch err := unlink(v.dir, v.name, v.isDir); err {
+		switch err := unlink(v.dir, v.name, isDir(v.mode)); err {
 		case nil, unix.ENOENT:
 		case unix.ENOTEMPTY, unix.EEXIST:
 			return s.kept(v), nil
@@ -175,14 +186,16 @@ func (s *send) removeVictim(v victim, recurse, count bool) (removal, error) {
 		}
 	}
 	if count {
-		s.deleted.done++
-		s.ev.Deleted(v.path, v.isDir)
+		s.deleted.add(v.mode)
+		s.ev.Deleted(v.path, isDir(v.mode))
 	}
 	return removeGone, nil
 }
 
 func (s *send) kept(v victim) removal {
-	s.ev.Message(wire.Info, "cannot delete non-empty directory: "+v.path)
+	text := "cannot delete non-empty directory: " + v.path
+	s.rep.DeleteErrors = append(s.rep.DeleteErrors, text)
+	s.ev.Message(wire.Info, text)
 	return removeKept
 }
 
@@ -216,8 +229,8 @@ func (s *send) empty(v victim, recurse bool) (removal, error) {
 		if s.ended() {
 			return removeKept, s.fatal
 		}
-		out := removeKept
-		if !keep.protects(c.path, c.isDir, true) {
+		out := removeProtected
+		if !keep.protects(c.path, isDir(c.mode), true) {
 			c.dir, c.keep = fd, keep
 			if out, err = s.removeVictim(c, true, true); err != nil && first == nil {
 				first = err

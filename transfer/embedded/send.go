@@ -52,7 +52,7 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 		}
 	}
 	s.run()
-	rep.Complete = s.fatal == nil
+	s.sumUp()
 	return rep, s.fatal
 }
 
@@ -117,9 +117,14 @@ type place struct {
 	st   *unix.Stat_t // what is there, nil: nothing
 }
 
-// old returns what is there if it is of the entry's kind: then a replacement can inherit from it.
+// old returns what is there if it is of the entry's kind: it counts as changed then, not as new. As with rsync all
+// devices are of one kind, and fifos and sockets of another.
 func (at place) old(e *flist.Entry) *unix.Stat_t {
-	if at.st != nil && at.st.Mode&unix.S_IFMT == e.Mode&unix.S_IFMT {
+	if at.st == nil {
+		return nil
+	}
+	a, b := at.st.Mode, e.Mode
+	if a&unix.S_IFMT == b&unix.S_IFMT || isDevice(a) && isDevice(b) || isSpecial(a) && isSpecial(b) {
 		return at.st
 	}
 	return nil
@@ -145,7 +150,6 @@ func (s *send) run() {
 	s.transfer()
 	s.makeLinks()
 	s.finishDirs()
-	s.deleted.report(s)
 }
 
 func (s *send) close() {
@@ -239,10 +243,10 @@ func (s *send) visitMissing(i int, e *flist.Entry, at place) {
 	switch out, err := s.remove(at, e.Path, recurse, true); {
 	case err != nil:
 		s.fail(i, err)
-	case out == removeKept && isDir(at.st.Mode):
-		s.skip(i, fmt.Sprintf("cannot delete non-empty directory: %s", e.Path))
+	case out == removeKept:
+		s.fail(i, fmt.Errorf("delete %q: %w", e.Path, unix.ENOTEMPTY))
 	case out == removeLimit:
-		s.skip(i, "not deleted: --max-delete limit reached")
+		s.rep.Results[i].State, s.rep.Results[i].Err = rsync.Skipped, errLimit
 	default:
 		s.done(i)
 	}
@@ -283,20 +287,18 @@ func (s *send) skipDir(i int, e *flist.Entry) {
 	s.skip(i, "")
 }
 
-// done settles an entry that is in place. As a server, a dry run acknowledges nothing that is not a directory.
+// done settles an entry that is in place.
 func (s *send) done(i int) {
-	r := &s.rep.Results[i]
-	if r.State != rsync.Pending || s.o.DryRun && s.o.Acks && !isDir(s.entries[i].Mode) {
-		return
+	if r := &s.rep.Results[i]; r.State == rsync.Pending {
+		r.State = rsync.Acked
 	}
-	r.State = rsync.Acked
 }
 
-// skip settles an entry that the options say not to take. Without words it is as with a server: silence, which is
-// an acknowledgement only where none was asked for.
+// skip settles an entry that is not taken. Where the options say so there are no words, and it is as with a server:
+// silence, which counts as an acknowledgement only where none was asked for.
 func (s *send) skip(i int, words string) {
 	if words == "" {
-		if !s.o.Acks || isDir(s.entries[i].Mode) {
+		if !s.o.Acks || s.o.DryRun || isDir(s.entries[i].Mode) {
 			s.done(i)
 		}
 		return

@@ -37,6 +37,9 @@ func (s *send) transfer() {
 	for asked := 0; len(todo) > 0 && !s.ended(); {
 		r := s.runSession(todo, st, asked)
 		asked += len(todo)
+		sum, got := &s.rep.Stats, r.report.Stats
+		sum.Sent, sum.Received, sum.ListBytes = sum.Sent+got.Sent, sum.Received+got.Received, sum.ListBytes+got.ListBytes
+		sum.Literal += got.Literal
 		todo = s.settle(todo, st, r)
 	}
 	if err := s.d.removeStage(&s.dirs, st); err != nil {
@@ -73,12 +76,14 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 		res.Literal += got.Literal
 		switch {
 		case staged(st, name):
+			s.rep.Stats.Files++
+			s.rep.Stats.FileBytes += got.Literal
 			if err := s.place(f, st, name); err != nil {
 				s.fail(f.i, err)
 			} else if res.State = rsync.Acked; got.State == rsync.Changed {
 				res.State, res.Err = rsync.Changed, got.Err
 			}
-		case got.State == rsync.NotSent || got.State == rsync.Changed:
+		case got.State == rsync.NotSent:
 			// Before protocol 30 a file that cannot be read to its end is sent with a wrong sum, which ends the session.
 			res.State, res.Err = got.State, got.Err
 			culprit = max(culprit, k)
