@@ -15,6 +15,8 @@ const (
 	// maxWords is how much of the server's error texts is kept for a report, in bytes. A text for each of some thousand
 	// entries fits; a server that says more is not believed to have done anything.
 	maxWords = 8 << 20
+	// maxEarly is how many texts wait for a session that waits for its batch.
+	maxEarly = 100
 	// maxTimeout is the longest timeout that a server may ask for (2.6).
 	maxTimeout = 86400 * time.Second
 )
@@ -232,7 +234,7 @@ func (s *Session) note(m remark) error {
 			s.said.remarks = append(s.said.remarks, m)
 		}
 	}
-	if x == nil && s.said.size < maxWords {
+	if x == nil && len(s.said.early) < maxEarly {
 		s.said.early = append(s.said.early, m)
 	}
 	s.said.mu.Unlock()

@@ -65,7 +65,7 @@ func newPlayer(say []byte, protocol int) *player {
 func (p *player) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.say) == 0 && (!p.over || p.armed) && !p.closed {
+	for len(p.say) == 0 && (!p.over || len(p.rest) > 0) && !p.closed {
 		p.more.Wait()
 	}
 	if len(p.say) == 0 {

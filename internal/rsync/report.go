@@ -81,6 +81,7 @@ func (x *exchange) judge(r *Report) {
 		kind := kindOf(m)
 		if kind == speechBelow {
 			x.failBelow(last, m.text)
+			last = nil
 			continue
 		}
 		last = ix.named(m.text)
