@@ -60,7 +60,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.IntVar(&o.files, "files", 100_000, "small files")
 	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
 	flags.IntVar(&o.entries, "entries", 1_000_000, "empty files of the scenario million, of one timed run")
-	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; about 8 GiB")
+	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; it takes 12 GiB")
 	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
 	flags.StringVar(&o.rsync, "rsync-command", "rsync {flags} {src}/ {dst}", "the program to judge it by")
 	if err := flags.Parse(args); err != nil {
@@ -112,5 +112,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	fmt.Fprintln(stdout, machine(ctx, o))
 	results, err := b.all(ctx)
 	// What is known is shown, whatever became of the rest.
-	return errors.Join(err, printTable(stdout, results))
+	return errors.Join(err, printTable(stdout, results), printOthers(stdout, results))
 }

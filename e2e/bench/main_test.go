@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 
 // arguments are a benchmark of seconds, rsync against rsync.
 func arguments(work string, more ...string) []string {
-	return append([]string{"--work", work, "--rounds", "2", "--files", "250", "--big-mib", "8", "--entries", "1500",
+	return append([]string{"--work", work, "--rounds", "2", "--files", "120", "--big-mib", "8", "--entries", "40",
 		"--scenarios", "small,nothing,big,delta,million", "--syncd-command", "rsync {flags} {src}/ {dst}"}, more...)
 }
 
@@ -41,8 +42,8 @@ func TestRsyncAgainstRsync(t *testing.T) {
 	}
 	checkEmpty(t, work)
 	table := stdout.String()
-	for _, want := range []string{"Median of 2 runs each", "| wall ", "**250 small files", "**nothing to do, 250", "**one file of 8 MiB",
-		"**the same file changed in 200 places", "**1500 empty files", "≤ 0.80", "≤ 1.30", "≤ 0.95", "≤ 1.00", "< 100.0 MiB ok"} {
+	for _, want := range []string{"Median of 2 runs each", "| wall ", "**120 small files", "**nothing to do, 120", "**one file of 8 MiB",
+		"**the same file changed in 200 places", "**40 empty files", "≤ 0.80", "≤ 1.30", "≤ 0.95", "≤ 1.00", "< 100.0 MiB ok"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in the output", want)
 		}
@@ -60,6 +61,15 @@ func TestRsyncAgainstRsync(t *testing.T) {
 	if len(sent) != 5 || !strings.HasSuffix(sent[0], "MiB") || !strings.HasSuffix(sent[1], "KiB") ||
 		!strings.HasPrefix(sent[2], "8.0 MiB") || !strings.HasSuffix(sent[3], "KiB") {
 		t.Errorf("sent %v", sent)
+	}
+	var order []string
+	for line := range strings.Lines(stderr.String()) {
+		if words := strings.Fields(line); len(words) > 2 && words[0] == "big" && strings.HasSuffix(words[1], "/2:") {
+			order = append(order, words[1]+words[2])
+		}
+	}
+	if got := strings.Join(order, " "); got != "1/2:syncd 1/2:rsync 2/2:rsync 2/2:syncd" {
+		t.Errorf("order %s", got)
 	}
 	if t.Failed() {
 		t.Logf("%s\n%s", table, &stderr)
@@ -164,6 +174,39 @@ func TestTable(t *testing.T) {
 `
 	if strip(b.String()) != strip(want) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestOtherWorkIsNamed(t *testing.T) {
+	cpus := time.Duration(runtime.NumCPU())
+	for _, test := range []struct {
+		machine time.Duration
+		want    string
+	}{{cpus * 10 * time.Second, "60 %"}, {cpus * 5 * time.Second, ""}, {0, ""}} {
+		own := sample{usage: usage{Wall: 10 * time.Second, CPU: cpus * 3 * time.Second}, serverCPU: cpus * time.Second, machine: test.machine}
+		var b strings.Builder
+		if err := printOthers(&b, []*result{{samples: [2][]sample{{own}, {own}}}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("machine %v: %q, want %q", test.machine, got, test.want)
+		}
+	}
+}
+
+func TestMachineCPU(t *testing.T) {
+	before, err := machineCPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := measure(t.Context(), []string{"sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := machineCPU()
+	// Ticks of 10 ms on each processor.
+	if slack := 50 * time.Millisecond; err != nil || after-before+slack < u.CPU {
+		t.Errorf("the machine took %v, one of its processes %v; %v", after-before, u.CPU, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -89,4 +90,29 @@ func measureMain(command []string) int {
 		return max(1, cmd.ProcessState.ExitCode())
 	}
 	return 0
+}
+
+// machineCPU is the processor time that all processes and the kernel have taken since the machine was started.
+func machineCPU() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	fields := strings.Fields(line)
+	const idle, wait, last = 4, 5, 7 // "cpu", user, nice, system, idle, iowait, irq, softirq
+	if len(fields) <= last {
+		return 0, fmt.Errorf("/proc/stat begins with %q", line)
+	}
+	var ticks int64
+	for i := 1; i <= last; i++ {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		if i != idle && i != wait {
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * (time.Second / 100), nil
 }

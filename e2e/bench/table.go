@@ -148,6 +148,37 @@ func bytesText(b float64) string {
 	return fmt.Sprintf("%.0f B", b)
 }
 
+// tolerable is the share of the processors that others may take before wall times are in doubt. The kernel's own work
+// for the runs, such as writing out, is among it.
+const tolerable = 0.10
+
+// others is the share of the processors that neither program nor the daemon took during the timed runs.
+func others(results []*result) float64 {
+	var foreign, wall time.Duration
+	for _, r := range results {
+		for _, samples := range r.samples {
+			for _, s := range samples {
+				foreign += max(0, s.machine-s.CPU-s.serverCPU)
+				wall += s.Wall
+			}
+		}
+	}
+	if wall == 0 {
+		return 0
+	}
+	return foreign.Seconds() / wall.Seconds() / float64(runtime.NumCPU())
+}
+
+// printOthers says below the table when the machine was not quiet.
+func printOthers(w io.Writer, results []*result) error {
+	share := others(results)
+	if share <= tolerable {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\n**Other work took %.0f %% of the processors meanwhile: wall times are in doubt.**\n", 100*share)
+	return err
+}
+
 // machine is the line above the table: where and when it was measured.
 func machine(ctx context.Context, o *options) string {
 	version := "rsync"
