@@ -12,9 +12,10 @@ const (
 	maxPath = 4095
 	maxNsec = 999_999_999
 
-	// What fits into the 32-bit device number of protocol 27 (protocol 6.4).
+	// What fits into the device number of protocol 27 (protocol 6.4): 32 bits, of which servers take the highest for
+	// a sign and then fail to make the device (found with rsync 3.5.0, stock clients included).
 	maxMajor27 = 0xfff
-	maxMinor27 = 0xfffff
+	maxMinor27 = 0x7ffff
 )
 
 // Validate reports why an entry cannot be sent at a protocol, nil if it can. What it refuses would at best be
