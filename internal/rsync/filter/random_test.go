@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ type generator struct {
 	*rand.Rand
 	clean bool   // only rules that parse
 	base  string // absolute path of the tree
+	plain bool   // no dir-merge rules
+	quiet bool   // merge files neither clear nor bring dir-merge rules
 	cvs   bool   // -C is among the rules; then no modifiers go with it: rsync lets the first -C it meets decide for all
 }
 
@@ -76,7 +79,11 @@ func (g *generator) rule(inFile bool) string {
 		return pick(g, []string{"x a", "-", "- ", "-q a", "! ", "clear x", "!,", "Hs a", ":", ":! a", ".C /nope", ":C- a", "exclude", "P,r a", " - a"})
 	}
 	sep := pick(g, []string{" ", " ", "_"})
-	switch g.IntN(30) {
+	n := g.IntN(30)
+	if inFile && g.quiet && (n == 0 || n == 2 || n == 3) || g.plain && (n == 2 || n == 3) {
+		n = 29
+	}
+	switch n {
 	case 0:
 		return pick(g, []string{"!", "clear"})
 	case 1:
@@ -206,3 +213,40 @@ func options(args []argument) []string {
 }
 
 func (a argument) String() string { return fmt.Sprintf("%q", a.option) }
+
+// extras adds about n entries that the source does not have. Merge files come
+// only into directories that are new: a destination's own merge files next to
+// the source's are for the server alone.
+func (g *generator) extras(t testing.TB, root string, n int) {
+	t.Helper()
+	old := map[string]bool{}
+	dirs := []string{}
+	filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			old[p] = true
+			dirs = append(dirs, p)
+		}
+		return nil
+	})
+	for range n {
+		p := filepath.Join(pick(g, dirs), pick(g, components))
+		if g.chance(2) {
+			if os.Mkdir(p, 0o755) == nil {
+				dirs = append(dirs, p)
+			}
+			continue
+		}
+		if f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+			f.Close()
+		}
+	}
+	if g.plain {
+		return
+	}
+	g.quiet = true
+	for _, d := range dirs {
+		if !old[d] && g.chance(3) {
+			write(t, filepath.Join(d, pick(g, mergeNames)), g.mergeFile())
+		}
+	}
+}
