@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -258,30 +259,38 @@ func TestRealServer(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	for _, c := range []struct {
-		protocol int
-		caps     string
-	}{{27, ""}, {28, ""}, {29, ""}, {30, "Ls"}, {30, "Lsfx"}, {30, "LsfxCIvu"}, {31, "LsfxC"}, {31, "LsfxCIvu"}, {32, "LsfxCI"}, {32, "LsfxCIvu"}} {
+	for _, c := range dialects {
 		t.Run(fmt.Sprint(c.protocol, c.caps), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(uint64(c.protocol), uint64(len(c.caps))))
-			has := func(s string) bool { return bytes.Contains([]byte(c.caps), []byte(s)) }
-			o := Options{Protocol: c.protocol, VarintFlags: has("v"), SafeFlist: has("f"), ID0Names: has("u"),
-				Owner: true, Group: true, Links: true, HardLinks: true, NumericIDs: true}
-			o.Specials = true
-			dir := t.TempDir()
-			o.Devices = canMknod(t)
-			list := fitting(rng, o)
-			for i := range list { // something to delete
-				if full := filepath.Join(dir, list[i].Path); list[i].Mode == 0 && filepath.Dir(full) == dir {
-					if err := os.WriteFile(full, nil, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			send(t, dir, o, c.caps, list)
-			compareTree(t, dir, list, o)
+			session(t, c, rand.New(rand.NewPCG(uint64(c.protocol), uint64(len(c.caps)))))
 		})
 	}
+}
+
+type dialect struct {
+	protocol int
+	caps     string // what follows "e." in the options: decides the compat flags
+}
+
+var dialects = []dialect{
+	{27, ""}, {28, ""}, {29, ""}, {30, "Ls"}, {30, "Lsfx"}, {30, "LsfxCIvu"}, {31, "LsfxC"}, {31, "LsfxCIvu"},
+	{32, "LsfxCI"}, {32, "LsfxCIvu"},
+}
+
+func session(t *testing.T, c dialect, rng *rand.Rand) {
+	has := func(letter string) bool { return strings.Contains(c.caps, letter) }
+	o := Options{Protocol: c.protocol, VarintFlags: has("v"), SafeFlist: has("f"), ID0Names: has("u"),
+		Owner: true, Group: true, Links: true, HardLinks: true, NumericIDs: true, Specials: true, Devices: canMknod(t)}
+	dir := t.TempDir()
+	list := fitting(rng, o)
+	for i := range list { // something to delete
+		if full := filepath.Join(dir, list[i].Path); list[i].Mode == 0 && filepath.Dir(full) == dir {
+			if err := os.WriteFile(full, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(t, dir, o, c.caps, list)
+	compareTree(t, dir, list, o)
 }
 
 func canMknod(t *testing.T) bool {
