@@ -79,7 +79,7 @@ func (s *server) Read(p []byte) (int, error) {
 		}
 		b := s.block(s.next)
 		sum := s.c.Block(b)
-		binary.LittleEndian.PutUint32(p[n:], plainRolling(b))
+		binary.LittleEndian.PutUint32(p[n:], Rolling(b))
 		copy(p[n+4:], sum[:s.head.SumLen])
 		n += size
 		s.next++

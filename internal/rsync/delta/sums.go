@@ -14,6 +14,7 @@ type blockSums struct {
 	head    Head
 	rolling []uint32
 	strong  []byte // head.SumLen bytes for each of rolling
+	dropped [4 + maxSum]byte
 }
 
 // start begins with the sums of a new file; src may be nil if there are none.
@@ -53,9 +54,8 @@ func (s *blockSums) drain() error {
 	if s.head.Count == 0 {
 		return nil
 	}
-	var sum [4 + maxSum]byte
 	for n := s.known(); n < s.head.Count && s.src.Err() == nil; n++ {
-		s.src.Full(sum[:4+s.head.SumLen])
+		s.src.Full(s.dropped[:4+s.head.SumLen])
 	}
 	return s.src.Err()
 }

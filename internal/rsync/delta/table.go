@@ -39,9 +39,6 @@ type table struct {
 func (t *table) start(sums *blockSums, latest bool) {
 	t.sums, t.latest = sums, latest
 	t.filter, t.heads, t.next = t.filter[:0], t.heads[:0], t.next[:0]
-	for b := range t.leaving {
-		t.leaving[b] = uint32(sums.head.BlockLen) * uint32(int8(b))
-	}
 }
 
 // update enters all blocks whose sums have arrived since the last call.
@@ -61,8 +58,13 @@ func (t *table) update() {
 func (t *table) grow(n int) {
 	b := bits.Len(uint(max(n, minTable) - 1))
 	headBits := min(b+1, maxHeadBits)
-	if len(t.heads) == 1<<headBits {
+	switch len(t.heads) {
+	case 1 << headBits:
 		return // as large as it gets
+	case 0:
+		for b := range t.leaving {
+			t.leaving[b] = uint32(t.sums.head.BlockLen) * uint32(int8(b))
+		}
 	}
 	words := min(1<<b, maxFilterWords)
 	t.shift, t.low, t.high = uint(32-headBits), uint32(words-1)&0xffff, uint32(words-1)&^0xffff
@@ -120,9 +122,9 @@ func (t *table) has(v uint32) bool {
 func (t *table) chain(v uint32) int32 { return t.heads[v*spread>>t.shift] - 1 }
 func (t *table) follow(j int32) int32 { return t.next[j] - 1 }
 
-// slide moves a window of n bytes, a block, along b until mayHave holds, at most to the end of b. s1 and s2 are the rolling
-// sums of b[:n] on entry, and those of the window it stopped at on return. It moves by at least one byte if there is
-// one, and returns by how many.
+// slide moves a window of n bytes, a block, along b until its sum is in the table, at most to the end of b. s1 and s2
+// are the rolling sums of b[:n] on entry, and those of the window it stopped at on return. It moves by at least one
+// byte if there is one, and returns by how many.
 func (t *table) slide(b []byte, n int, s1, s2 uint32) (moved int, r1, r2 uint32) {
 	out, in := b[:len(b)-n], b[n:]
 	in = in[:len(out)]
