@@ -166,6 +166,24 @@ func TestOpenOfSwappedFile(t *testing.T) {
 	})
 }
 
+// TestReplacedSymlink has a symlink change between being read and being followed: its target is always of the inode that
+// is listed.
+func TestReplacedSymlink(t *testing.T) {
+	dir := t.TempDir()
+	mkdirs(t, dir+"/root")
+	ok(t, os.Symlink("short", dir+"/root/link"))
+	ok(t, os.Symlink("a longer one", dir+"/link"))
+	r := openRoot(t, dir+"/root")
+	during(t, func() { swap(t, dir+"/root/link", dir+"/link") }, func() {
+		for range 20_000 {
+			e := list(t, r, ".", Options{}).Entries[0]
+			if int64(len(e.Target)) != e.Stat.Size {
+				t.Fatalf("a symlink of %d bytes leads to %q", e.Stat.Size, e.Target)
+			}
+		}
+	})
+}
+
 // TestVanishing lists while entries come and go: those that stay are always there, and none is an error.
 func TestVanishing(t *testing.T) {
 	dir := t.TempDir()

@@ -204,7 +204,7 @@ func TestWalkMemory(t *testing.T) {
 	}
 	r := openRoot(t, dir)
 	for _, c := range []struct{ prefetch, least, most int }{
-		{prefetch, prefetch / 2, prefetch + workers*files}, // a worker holds one buffer of names before it asks for room
+		{prefetch, prefetch / 4, prefetch + workers*files}, // a worker holds one buffer of names before it asks for room
 		{1 << 20, dirs * files, dirs * files},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -221,15 +221,14 @@ func TestWalkMemory(t *testing.T) {
 				if l.Dir != "." {
 					delivered += len(l.Entries)
 				}
-				if listings++; listings%10 == 2 {
-					synctest.Wait() // until all workers have nothing left that they may do
-				}
+				listings++
+				synctest.Wait() // until all workers have nothing left that they may do
 				ahead := int(read.Load()) - delivered
-				if most := c.most; ahead > most {
-					t.Errorf("%d entries are held at %s, at most %d may be", ahead, l.Dir, most)
+				if ahead > c.most {
+					t.Errorf("%d entries are held at %s, at most %d may be", ahead, l.Dir, c.most)
 				}
-				if listings == 2 && ahead < c.least-files {
-					t.Errorf("only %d entries are read ahead", ahead)
+				if least := min(c.least, dirs*files-delivered); ahead < least {
+					t.Errorf("only %d entries are read ahead at %s, want %d", ahead, l.Dir, least)
 				}
 				return nil
 			})
@@ -239,6 +238,47 @@ func TestWalkMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWalkReadsAheadInOrder has one worker only, so that what is read ahead is exactly what comes next.
+func TestWalkReadsAheadInOrder(t *testing.T) {
+	dir := fastDir(t)
+	for i := range 3 * 3 * 3 {
+		sub := fmt.Sprintf("%s/%d/%d/%d", dir, i/9, i/3%3, i%3)
+		mkdirs(t, sub)
+		fill(t, sub, 10)
+	}
+	r := openRoot(t, dir)
+	var order []string
+	ok(t, Walk(context.Background(), r, ".", WalkOptions{}, func(l *Listing) error {
+		order = append(order, l.Dir)
+		return nil
+	}))
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		read := map[string]bool{}
+		o := WalkOptions{Workers: 1, Prefetch: 60}
+		o.Skip = func(dir, _ string, _ bool) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			read[dir] = true
+			return false
+		}
+		at := 0
+		ok(t, Walk(t.Context(), r, ".", o, func(l *Listing) error {
+			synctest.Wait()
+			for i, dir := range order {
+				if read[dir] && i > 0 && !read[order[i-1]] {
+					t.Errorf("at %s, %s is read ahead and %s is not", l.Dir, dir, order[i-1])
+				}
+			}
+			at++
+			return nil
+		}))
+		if at != len(order) {
+			t.Errorf("%d listings, want %d", at, len(order))
+		}
+	})
 }
 
 // TestWalkLargeDirectoriesWait has every directory larger than the bound: each is listed when its turn comes.
