@@ -112,8 +112,8 @@ func (f *flags) text(to *string, name, short string) {
 	})
 }
 
-func (f *flags) number(to *int, name, short string, low, high int, unit string) {
-	f.value(name, short, func(s string) error {
+func (f *flags) number(name string, low, high int, unit string, to func(int)) {
+	f.value(name, "", func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
 			return &UsageError{
@@ -121,20 +121,13 @@ func (f *flags) number(to *int, name, short string, low, high int, unit string) 
 				Remedy: "give " + unit,
 			}
 		}
-		*to = n
+		to(n)
 		return nil
 	})
 }
 
 func (f *flags) seconds(to *time.Duration, name string) {
-	n := new(int)
-	f.number(n, name, "", 0, 1<<30, "seconds, 0 for no limit")
-	parse := f.Lookup(name).Value.(*option).set
-	f.Lookup(name).Value = &option{set: func(s string) error {
-		err := parse(s)
-		*to = time.Duration(*n) * time.Second
-		return err
-	}}
+	f.number(name, 0, 1<<30, "seconds, 0 for no limit", func(n int) { *to = time.Duration(n) * time.Second })
 }
 
 func (f *flags) size(to func(int64), name, short string, low, high int64) {
@@ -243,8 +236,8 @@ func (f *flags) connection() {
 	})
 	f.text(&c.RsyncPath, "rsync-path", "")
 	f.text(&f.passwordFile, "password-file", "")
-	f.number(&f.port, "port", "", 1, 65535, "a TCP port")
-	f.number(&c.Session.Protocol, "protocol", "", 27, 32, "a version of rsync's protocol")
+	f.number("port", 1, 65535, "a TCP port", func(n int) { f.port = n })
+	f.number("protocol", 27, 32, "a version of rsync's protocol", func(n int) { c.Session.Protocol = n })
 	f.seconds(&c.Timeout, "timeout")
 	f.seconds(&c.ConnectTimeout, "contimeout")
 	f.on(&c.Session.Mkpath, "mkpath", "")
@@ -253,7 +246,7 @@ func (f *flags) connection() {
 
 // load is what the run may take of the machine and the line.
 func (f *flags) load() {
-	f.number(&f.c.Sessions, "sessions", "", 1, 64, "how many connections may work at once")
+	f.number("sessions", 1, 64, "how many connections may work at once", func(n int) { f.c.Sessions = n })
 	f.value("bwlimit", "", func(v string) error {
 		t, err := ratelimit.ParseTimetable(v, time.Local)
 		if err != nil {
