@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"strconv"
 
 	"github.com/gokrazy/rsync/rsyncd"
@@ -111,7 +110,7 @@ func staged(st *stage, name string) bool {
 
 // runSession sends files, the first of which has the given number, into the staging directory.
 func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResult {
-	server := &stageServer{dir: st.abs}
+	server := &stageServer{dir: st.abs, files: len(todo)}
 	defer server.wait()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
@@ -168,12 +167,13 @@ func (v *stagedEvents) Sent(n int64)             { v.s.ev.Sent(n) }
 func (v *stagedEvents) Deleted(string, bool)     {}
 func (v *stagedEvents) Message(wire.Tag, string) {}
 
-// stageServer serves a staging directory to one session.
+// stageServer serves a staging directory to one session, for so many files.
 type stageServer struct {
-	dir  string
-	conn net.Conn
-	done chan struct{}
-	err  error
+	dir   string
+	files int
+	pipe  *pipe
+	done  chan struct{}
+	err   error
 }
 
 // dial starts the server. Closing the connection ends it.
@@ -185,23 +185,23 @@ func (v *stageServer) dial(context.Context) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, conn := net.Pipe()
-	v.conn, v.done = client, make(chan struct{})
+	v.pipe, v.done = newPipe(v.files), make(chan struct{})
 	go func() {
 		defer close(v.done)
-		v.err = server.HandleDaemonConn(context.Background(), rsyncd.NewConnection(conn, conn, "embedded"))
-		_ = conn.Close()
+		end := serverEnd{v.pipe}
+		v.err = server.HandleDaemonConn(context.Background(), rsyncd.NewConnection(end, end, "embedded"))
+		end.leave()
 	}()
-	return client, nil
+	return clientEnd{v.pipe}, nil
 }
 
 // wait ends the server and returns the error that it ended with. What goroutines of it are still on their way out have
 // lost their connection and their directory: they change nothing any more.
 func (v *stageServer) wait() error {
-	if v.conn == nil {
+	if v.pipe == nil {
 		return nil
 	}
-	_ = v.conn.Close()
+	_ = clientEnd{v.pipe}.Close()
 	<-v.done
 	if errors.Is(v.err, io.EOF) || errors.Is(v.err, io.ErrClosedPipe) || errors.Is(v.err, io.ErrUnexpectedEOF) {
 		return nil // our side left first
