@@ -240,6 +240,38 @@ func TestWalkMemory(t *testing.T) {
 	}
 }
 
+// TestWalkRefills has directories that fill the bound exactly, so that no worker waits with one half done: it must be
+// woken all the same.
+func TestWalkRefills(t *testing.T) {
+	const dirs, files, ahead = 20, 6, 4
+	dir := t.TempDir()
+	for i := range dirs {
+		sub := fmt.Sprintf("%s/%02d", dir, i)
+		mkdirs(t, sub)
+		fill(t, sub, files)
+	}
+	r := openRoot(t, dir)
+	synctest.Test(t, func(t *testing.T) {
+		var read atomic.Int64
+		o := WalkOptions{Workers: 1, Prefetch: ahead * (files + listingCost)}
+		o.Skip = func(dir, _ string, _ bool) bool {
+			if dir != "." {
+				read.Add(1)
+			}
+			return false
+		}
+		delivered := -1 // without the root
+		ok(t, Walk(t.Context(), r, ".", o, func(l *Listing) error {
+			synctest.Wait()
+			delivered++
+			if got := int(read.Load())/files - delivered; delivered > 0 && delivered < dirs && (got < 1 || got > ahead) {
+				t.Errorf("at %s, %d directories are read ahead, want 1 to %d", l.Dir, got, ahead)
+			}
+			return nil
+		}))
+	})
+}
+
 // TestWalkReadsAheadInOrder has one worker only, so that what is read ahead is exactly what comes next.
 func TestWalkReadsAheadInOrder(t *testing.T) {
 	dir := fastDir(t)
