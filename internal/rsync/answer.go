@@ -58,7 +58,7 @@ func (x *exchange) request(n int32) error {
 		x.echo(&it)
 		return nil
 	}
-	if x.asked[it.place]++; x.asked[it.place] > maxAsked {
+	if x.asked[it.place]++; x.asked[it.place]&^askedSent > maxAsked {
 		return wire.Errorf("data of %q asked for too often", e.Path)
 	}
 	h, err := delta.ReadHead(x.r, x.protocol, x.checksum.Hash.Size())
@@ -87,7 +87,7 @@ func (x *exchange) echo(it *item) {
 func (x *exchange) announce(it *item, e *flist.Entry) {
 	f := x.flags(it.flags, e)
 	x.results[it.place].Items |= f
-	if x.asked[it.place] > 1 {
+	if x.asked[it.place]&^askedSent > 1 {
 		return
 	}
 	if ev := x.b.Events; ev != nil {
@@ -123,7 +123,8 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 	res.Literal, res.Matched = st.Literal, st.Matched
 	x.stats.Literal += st.Literal
 	x.stats.Matched += st.Matched
-	if x.asked[it.place] == 1 {
+	if err == nil && x.asked[it.place]&askedSent == 0 {
+		x.asked[it.place] |= askedSent
 		x.stats.Files++
 		x.stats.FileBytes += size
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // capabilities is what we can do, for servers of protocol 30 and later (1.7). Incremental recursion is left out.
-const capabilities = "e.LsfxCIvu"
+// A variable so that tests can have a server behave like older ones.
+var capabilities = "e.LsfxCIvu"
 
 // maxArg is the longest argument that a daemon takes, in bytes (1.4).
 const maxArg = 5120

@@ -21,6 +21,8 @@ const (
 	// maxAsked is how often a server may ask for one file: once, once more when it failed verification, and some for
 	// what no release is known to do.
 	maxAsked = 8
+	// askedSent marks, in the count of requests, a file that has been sent at least once.
+	askedSent = 0x80
 )
 
 // bits of MSG_IO_ERROR (4.3).
@@ -36,7 +38,7 @@ type exchange struct {
 	r       *wire.Reader
 	order   []int32  // index on the wire to place in b.Entries
 	results []Result // parallel to b.Entries
-	asked   []uint8  // parallel to b.Entries
+	asked   []uint8  // parallel to b.Entries: requests for it, and askedSent
 	phase   int
 	ioError int32
 	stats   Stats

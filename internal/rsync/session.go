@@ -77,8 +77,8 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Close ends a session that is not wanted, or cuts one that runs: Send then returns. Safe at any time.
 func (s *Session) Close() error {
+	s.conn.cut(errClosed) // first: a sign of life may be blocked, and what it holds is needed to cool
 	s.cool()
-	s.conn.cut(errClosed)
 	<-s.done
 	if s.shell != nil {
 		s.shell.wait(deathGrace)
@@ -154,11 +154,11 @@ var errUsed = errors.New("session used up: it carries one batch")
 // the session is complete and no error names the entry or nothing at all. When ctx ends the connection is cut, and the
 // error is ctx's cause; other errors are *Error, but for a batch that cannot be sent.
 func (s *Session) Send(ctx context.Context, b *Batch) (*Report, error) {
+	stop := context.AfterFunc(ctx, func() { s.conn.cut(context.Cause(ctx)) })
+	defer stop()
 	if !s.cool() {
 		return &Report{Results: make([]Result, len(b.Entries))}, errUsed
 	}
-	stop := context.AfterFunc(ctx, func() { s.conn.cut(context.Cause(ctx)) })
-	defer stop()
 	x := newExchange(s, b)
 	err := s.end(x.run())
 	if ctx.Err() != nil && err != nil {
@@ -176,13 +176,10 @@ func (s *Session) end(err error) error {
 		grace = goodbyeGrace
 	}
 	timer := time.AfterFunc(grace, s.conn.close)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.conn.closeWrite()
-	case s.protocol >= 31 && s.conn.cutBecause() == nil && s.w.Err() == nil:
+	} else {
 		s.sayError(err)
-	case s.said.exited() || errors.Is(err, wire.ErrProtocol):
-		s.conn.close()
 	}
 	<-s.done
 	timer.Stop()
@@ -205,12 +202,19 @@ func (s *Session) lateFailure() error {
 }
 
 // sayError takes part in the error exit of protocol 31 (8.4): the answer to the server's is empty, ours has a code.
+// Where there is nothing to say and nothing to be heard, the connection is closed.
 func (s *Session) sayError(err error) {
-	if s.said.exited() {
+	_, unsent := errors.AsType[batchError](err)
+	exited, broken := s.said.exited(), errors.Is(err, wire.ErrProtocol)
+	switch {
+	case unsent, s.protocol < 31 && (exited || broken):
+		s.conn.close()
+	case s.w.Err() != nil:
+	case exited:
 		s.w.Message(wire.ErrorExit, nil)
-	} else if errors.Is(err, wire.ErrProtocol) {
-		const protocolCode = 12
-		s.w.Message(wire.ErrorExit, []byte{protocolCode, 0, 0, 0})
+		s.w.Flush()
+	case broken:
+		s.w.Message(wire.ErrorExit, []byte{codeStream, 0, 0, 0})
+		s.w.Flush()
 	}
-	s.w.Flush()
 }
