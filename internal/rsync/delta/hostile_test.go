@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/syncd/syncd/internal/rsync/wire"
@@ -154,6 +155,21 @@ func TestChainsAreBounded(t *testing.T) {
 				t.Error("the filter does not tell")
 			}
 		}
+	}
+}
+
+// A block that takes the place of an equal one leaves the others in the chain.
+func TestEqualBlockIsReplacedInTheChain(t *testing.T) {
+	sums := blockSums{head: Head{Count: 4, BlockLen: 1, SumLen: 1}, rolling: make([]uint32, 4), strong: []byte("abac")}
+	var tab table
+	tab.start(&sums, true)
+	tab.update()
+	var got []int32
+	for i := tab.chain(0); i >= 0; i = tab.follow(i) {
+		got = append(got, i)
+	}
+	if !slices.Equal(got, []int32{2, 1, 3}) {
+		t.Errorf("chain %v", got)
 	}
 }
 

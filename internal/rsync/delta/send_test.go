@@ -219,6 +219,10 @@ func TestAnswersWhileTheServerStillSums(t *testing.T) {
 	old := randomBytes(newRand(1), block*count)
 	rewritten := bytes.Clone(old)
 	copy(rewritten[1<<20:], randomBytes(newRand(2), 100_000))
+	copied := bytes.Clone(old)
+	for i := 100 * block; i < len(old); i += 100 * block {
+		copy(copied[i:i+block], old[5*block:])
+	}
 	for name, v := range map[string]struct {
 		file []byte
 		lag  int64 // bytes of the file that may be unanswered
@@ -228,7 +232,8 @@ func TestAnswersWhileTheServerStillSums(t *testing.T) {
 		"every second":   {changeEvery(old, 2*block), 3 * block},
 		"inserted":       {append(bytes.Clone(old[:10]), old...), 5 * nearby},
 		"some deleted":   {old[100_000:], 100_000 + 5*nearby},
-		"some rewritten": {bytes.Join([][]byte{old[:1<<20], randomBytes(newRand(2), 100_000), old[1<<20+100_000:]}, nil), 5 * nearby},
+		"some rewritten": {rewritten, 5 * nearby},
+		"some copied":    {copied, 3 * block},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(old, headOf(len(old), block, 4), xxh, false)
@@ -240,6 +245,35 @@ func TestAnswersWhileTheServerStillSums(t *testing.T) {
 				t.Errorf("up to %d bytes behind the sums, want %d at most", worst, v.lag)
 			}
 		})
+	}
+}
+
+// In a run of equal blocks every block fits everywhere. Taking them in order keeps the server's reads in order.
+func TestEqualBlocksStayInOrder(t *testing.T) {
+	const block, count = 1000, 100
+	old := make([]byte, block*count)
+	for name, file := range map[string][]byte{
+		"inserted":    append(append(bytes.Clone(old[:50*block]), 'x'), old[50*block:]...),
+		"overwritten": append(append(bytes.Clone(old[:50*block-1]), "xx"...), old[50*block+1:]...),
+	} {
+		s := newServer(old, headOf(len(old), block, 8), xxh, false)
+		s.send(t, file, new(Scratch))
+		for i := 1; i < len(s.blocks); i++ {
+			if s.blocks[i] <= s.blocks[i-1] {
+				t.Fatalf("%s: block %d after block %d", name, s.blocks[i], s.blocks[i-1])
+			}
+		}
+		if len(s.blocks) < count-2 {
+			t.Errorf("%s: only %d blocks of %d", name, len(s.blocks), count)
+		}
+	}
+	// What did not move is taken from its own place: there is nothing to write then.
+	file := bytes.Clone(old)
+	copy(file[50*block:], bytes.Repeat([]byte{'x'}, 2*block))
+	s := newServer(old, headOf(len(old), block, 8), xxh, false)
+	s.send(t, file, new(Scratch))
+	if len(s.blocks) != count-2 || s.blocks[50] != 52 {
+		t.Errorf("blocks %v, want all but 50 and 51", s.blocks)
 	}
 }
 
