@@ -33,19 +33,19 @@ type words struct {
 	events sync.Mutex // held while a method of Events runs
 
 	mu       sync.Mutex
-	x        *exchange // whose list indexes refer to; nil before there is one
-	acked    []bool    // by index on the wire
-	partial  map[wire.Tag][]byte
-	remarks  []remark        // those that may concern an entry
-	size     int             // bytes in remarks
-	shell    []string        // lines of a remote shell that may be one remark
-	dropped  int             // remarks over maxWords
-	early    []remark        // said before there was anybody to hear them
-	deaths   int             // MSG_ERROR_EXIT, or a text that says the same
-	code     int             // exit code, as far as known
-	deleted  int64           // MSG_DELETED
-	dirsGone int64           // those of directories
-	missing  map[string]bool // entries of mode 0 by path: whether the server said that it deleted them
+	x        *exchange                // whose list indexes refer to; nil before there is one
+	acked    []bool                   // by index on the wire
+	partial  [wire.Warning + 1][]byte // by tag: begun and not complete
+	remarks  []remark                 // those that may concern an entry
+	size     int                      // bytes in remarks
+	shell    []string                 // lines of a remote shell that may be one remark
+	dropped  int                      // remarks over maxWords
+	early    []remark                 // said before there was anybody to hear them
+	deaths   int                      // MSG_ERROR_EXIT, or a text that says the same
+	code     int                      // exit code, as far as known
+	deleted  int64                    // MSG_DELETED
+	dirsGone int64                    // those of directories
+	missing  map[string]bool          // entries of mode 0 by path: whether the server said that it deleted them
 }
 
 // begin is called when the list's order is known and before the server can refer to it.
@@ -215,7 +215,7 @@ func (s *Session) flushPartial() {
 	for _, tag := range []wire.Tag{wire.Info, wire.Warning, wire.ErrorXfer, wire.Error} {
 		s.said.mu.Lock()
 		text := string(s.said.partial[tag])
-		delete(s.said.partial, tag)
+		s.said.partial[tag] = nil
 		s.said.mu.Unlock()
 		if text != "" {
 			s.note(remark{tag, text})

@@ -46,6 +46,8 @@ type player struct {
 	heard  bytes.Buffer
 	over   bool // nothing more will come
 	closed bool
+
+	farewell bool // over when the client has sent MSG_ERROR_EXIT with a code
 }
 
 // newPlayer says only the setup at first.
@@ -84,7 +86,7 @@ func (p *player) Write(b []byte) (int, error) {
 		p.say, p.rest, p.armed = append(p.say, p.rest...), nil, false
 		p.more.Broadcast()
 	}
-	if bytes.HasSuffix(b, []byte{0, 0, 0, 93}) { // the empty MSG_ERROR_EXIT ends a server that waits for it
+	if bytes.HasSuffix(b, []byte{0, 0, 0, 93}) || p.farewell && len(b) >= 8 && b[len(b)-5] == 93 { // the empty MSG_ERROR_EXIT ends a server that waits for it
 		p.over = true
 		p.more.Broadcast()
 	}

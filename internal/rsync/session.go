@@ -47,7 +47,6 @@ func newSession(d *Dialer, c *conn, r *wire.Reader, w *wire.Writer, o Options, t
 	if t.protocol >= 30 {
 		w.StartFraming()
 	}
-	s.said.partial = make(map[wire.Tag][]byte)
 	s.demux = wire.NewDemux(r, s.handle)
 	go s.read()
 	if sh, ok := c.raw.(*shell); ok {
