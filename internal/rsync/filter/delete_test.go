@@ -144,7 +144,7 @@ func TestDeletesWhatRsyncDeletes(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("CVSIGNORE", "")
 	compared := 0
-	for i := range uint64(*sets) {
+	for i := range uint64(*sets / 2) {
 		n := *seed + i
 		g := &generator{Rand: rand.New(rand.NewPCG(n, 3)), clean: true, cvs: n%5 == 0}
 		src, dst := t.TempDir(), t.TempDir()
@@ -169,8 +169,8 @@ func TestDeletesWhatRsyncDeletes(t *testing.T) {
 		os.RemoveAll(src)
 		os.RemoveAll(dst)
 	}
-	if compared < *sets/2 {
-		t.Errorf("only %d of %d sets were compared", compared, *sets)
+	if compared < *sets/4 {
+		t.Errorf("only %d of %d sets were compared", compared, *sets/2)
 	}
 }
 

@@ -10,14 +10,12 @@
 // A pattern that rsync drops because of its length is an error here, and so is
 // a per-directory merge file that exists and cannot be read: rsync goes on
 // without its rules, which copies and deletes what they forbid.
-// Per-directory merge files are looked for from the transfer root downwards;
-// where rsync also searches the directories above it (": /name" and -F), this
-// package does not: what lies outside the tree is not watched, so its changes
-// would go unnoticed, and the result would depend on where the tree is mounted.
-// Merge such a file by name instead (--filter=". FILE").
+// The merge files of -F and ": /name" in directories above the transfer root are
+// read once, by [List.Root]; changes to them afterwards have no effect.
 package filter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +30,9 @@ type List struct {
 	// Open opens the file that a merge rule names, relative to the working
 	// directory; nil means os.Open, with "-" for standard input.
 	Open func(name string) (io.ReadCloser, error)
-	// Base is the absolute path of the transfer root, which rules with the
-	// modifier / are matched against. Empty: paths begin at the transfer root.
+	// Base is the absolute path of the transfer root. Rules with the modifier /
+	// are matched against it, and ": /name" rules look into the directories above
+	// it. Empty: paths begin at the transfer root, nothing above is looked into.
 	Base string
 	// From0 says that merge files and per-directory merge files separate their
 	// rules by zero bytes (--from0). It has no effect on word-split files.
@@ -48,6 +47,7 @@ type rule struct {
 	flags
 	text    string // pattern, from the transfer root if anchored; or file name as written
 	pattern pattern
+	above   bool // absolute, from a file above the transfer root: a server has other paths there
 	merge   *dirMerge
 }
 
@@ -154,6 +154,8 @@ type builder struct {
 
 	cleared bool   // a "!" was met
 	dir     string // of the per-directory merge file that is read; "" = the transfer root
+	above   string // or that of a file above the transfer root, absolute
+	below   string // and the way from there to the root
 	known   func(name string) bool
 	depth   int
 	origin  string
@@ -209,12 +211,19 @@ func (b *builder) addStatement(st statement) error {
 		return b.dirMerge(st)
 	}
 	text := st.pattern
-	if b.dir != "" && text[0] == '/' && !st.absolute {
+	if b.above != "" && text[0] == '/' && !st.absolute {
+		text, st.absolute = anchorAbove(b.above, b.below, text)
+		if text == "" && !st.negate {
+			return nil
+		}
+		text = cmp.Or(text, "/") // which matches nothing, so that its negation matches all
+	} else if b.dir != "" && text[0] == '/' && !st.absolute {
 		// The directory's name becomes part of the pattern unescaped, as in rsync: one with wildcards of its own may
 		// not match itself. A server that reads the same file sees it so too.
 		text = "/" + b.dir + text
 	}
-	b.rules = append(b.rules, &rule{flags: st.flags, text: text, pattern: compile(text)})
+	b.rules = append(b.rules, &rule{flags: st.flags, text: text, pattern: compile(text),
+		above: b.above != "" && st.absolute})
 	return nil
 }
 
@@ -227,9 +236,9 @@ func (b *builder) merge(st statement) error {
 		return fmt.Errorf("cannot read its file: %w; correct the name or remove the rule", err)
 	}
 	defer f.Close()
-	dir := b.dir
-	b.dir = "" // rsync anchors what "." merges at the transfer root, even within a per-directory file
-	defer func() { b.dir = dir }()
+	dir, above := b.dir, b.above
+	b.dir, b.above = "", "" // rsync anchors what "." merges at the transfer root, even within a per-directory file
+	defer func() { b.dir, b.above = dir, above }()
 	return b.addFile(st.pattern, f, st.inner, b.from0)
 }
 

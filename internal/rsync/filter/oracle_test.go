@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	sets = flag.Int("filter.sets", 60, "random rule sets for each comparison with rsync")
+	sets = flag.Int("filter.sets", 24, "random rule sets for each comparison with rsync")
 	seed = flag.Uint64("filter.seed", 1, "seed of the first random rule set")
 )
 
@@ -114,13 +114,20 @@ func TestChoosesWhatRsyncChooses(t *testing.T) {
 	for i := range uint64(*sets) {
 		n := *seed + i
 		g := &generator{Rand: rand.New(rand.NewPCG(n, 1)), clean: n%4 != 0, cvs: n%5 == 0}
-		src := t.TempDir()
+		above := t.TempDir()
+		src := filepath.Join(above, pick(g, components), "ab")
+		if err := os.MkdirAll(src, 0o755); err != nil {
+			t.Fatal(err)
+		}
 		g.tree(t, src, 60, n%3 != 0)
+		if g.chance(3) {
+			g.tree(t, filepath.Dir(src), 3, true)
+		}
 		args := g.arguments(1 + g.IntN(8))
 		want, wantErr := rsync(t, append(append([]string{"-an", "--no-i-r", "-8", "--out-format=%n"}, options(args)...), src+"/", src+"-none/")...)
 		got, gotErr := choose(src, args)
-		report(t, n, src, args, got, want, gotErr, wantErr)
-		os.RemoveAll(src)
+		report(t, n, filepath.Dir(src), args, got, want, gotErr, wantErr)
+		os.RemoveAll(above)
 	}
 }
 
@@ -130,7 +137,7 @@ func TestChoosesManySetsPerTree(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("CVSIGNORE", "")
 	const perTree = 40
-	for i := range uint64(max(1, *sets/12)) {
+	for i := range uint64(max(1, *sets/8)) {
 		n := *seed + i
 		g := &generator{Rand: rand.New(rand.NewPCG(n, 2)), clean: true, cvs: n%2 == 0}
 		src := t.TempDir()

@@ -73,6 +73,11 @@ func (g *generator) modifiers(from string) string {
 
 var mergeNames = []string{".r", ".s", ".t"}
 
+// mergeRef is a merge name as a dir-merge rule may give it.
+func (g *generator) mergeRef() string {
+	return pick(g, []string{"", "", "", "/", "../", "../../", "./"}) + pick(g, mergeNames)
+}
+
 // rule makes one rule in full syntax.
 func (g *generator) rule(inFile bool) string {
 	if !g.clean && g.chance(60) {
@@ -101,10 +106,10 @@ func (g *generator) rule(inFile bool) string {
 			return pick(g, []string{".", "merge", ".-", ".p", ".e"}) + " .m"
 		}
 		if g.cvs {
-			return pick(g, []string{":", ":n", ":e"}) + " " + pick(g, mergeNames)
+			return pick(g, []string{":", ":n", ":e"}) + " " + g.mergeRef()
 		}
 		return pick(g, []string{":", "dir-merge", ":n", ":e", ":-", ":+", ":s", ":r", ":w-", ":C", ":n-", ":en", ":p", ":sr", ":we", ":/"}) + " " +
-			pick(g, mergeNames)
+			g.mergeRef()
 	case 4, 5, 6:
 		return pick(g, []string{"H", "S", "P", "R", "hide", "show", "protect", "risk", "H,"}) + sep + g.pattern()
 	case 7, 8:

@@ -58,6 +58,9 @@ func (l *List) Root(read ReadFunc) (*Scope, error) {
 			top.merges = append(top.merges, merged{by: r})
 		}
 	}
+	if err := top.readAbove(); err != nil {
+		return nil, err
+	}
 	top.finish()
 	return top.Enter(".")
 }
@@ -97,14 +100,20 @@ func (s *Scope) readMerge(i int, dir string) (found bool, err error) {
 		return false, fmt.Errorf("filter file %q: %w; make it readable or remove it", name, err)
 	}
 	defer f.Close()
-	inner := m.by.merge.inner
-	b := &builder{open: s.opener(dir), from0: s.shared.from0, known: s.known}
+	b := &builder{open: s.opener(dir)}
 	if dir != "." {
 		b.dir = dir
 	}
-	if err := b.addFile(name, f, inner, s.shared.from0); err != nil {
+	return true, s.absorb(i, name, f, b)
+}
+
+// absorb reads one file of the i-th dir-merge rule by means of b.
+func (s *Scope) absorb(i int, name string, f io.Reader, b *builder) error {
+	m := s.merges[i]
+	b.known, b.from0 = s.known, s.shared.from0
+	if err := b.addFile(name, f, m.by.merge.inner, b.from0); err != nil {
 		if m.by.sides != receiverSide {
-			return false, err
+			return err
 		}
 		s.merges[i].err = err
 	}
@@ -117,7 +126,7 @@ func (s *Scope) readMerge(i int, dir string) (found bool, err error) {
 		b.rules = append(b.rules, m.rules...)
 	}
 	s.merges[i].rules = b.rules
-	return true, nil
+	return nil
 }
 
 // opener opens what a merge file in dir merges. As in rsync, a name without a

@@ -79,6 +79,10 @@ func (w *wire) needed(r *rule) bool {
 
 func (w *wire) format(r *rule) (string, error) {
 	text, out := r.text, ""
+	if r.above {
+		return "", fmt.Errorf("filter rule %q, from a file above the source: a server cannot place it;"+
+			" write it for the source's own directory", r.text)
+	}
 	if w.protocol < 29 {
 		if r.absolute || r.negate || r.merge != nil {
 			return "", fmt.Errorf("filter rule %q: a server of protocol %d does not know such rules, from 29 on they"+
