@@ -177,7 +177,7 @@ func TestDiskFull(t *testing.T) {
 			rep, err := open(t, dst).Send(t.Context(), rec.b, archive())
 			e, ok := errors.AsType[*rsync.Error](err)
 			if !ok || e.Kind != rsync.KindDiskFull || e.Hint == "" || !errors.Is(err, unix.ENOSPC) {
-				t.Fatalf("got %v", err)
+				t.Fatalf("got %v; %v", err, rep.Results)
 			}
 			if rep.Complete || rep.ExitCode != 11 {
 				t.Errorf("complete %v, exit code %d", rep.Complete, rep.ExitCode)
@@ -252,7 +252,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("got %v, complete %v, exit code %d", err, rep.Complete, rep.ExitCode)
 	}
 	if got := rep.Results[2].State; got != rsync.Pending {
-		t.Errorf("the file under way is %v", got)
+		t.Errorf("the file under way is %v: %v", got, rep.Results[2].Err)
 	}
 	if data, err := os.ReadFile(filepath.Join(dst, "old")); err != nil || string(data) != "as it was" {
 		t.Errorf("old file: %q, %v", data, err)

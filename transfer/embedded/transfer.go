@@ -56,8 +56,9 @@ func (s *send) failAll(todo []pendingFile, err error) {
 type sessionResult struct {
 	first  int // number of its first file
 	report *rsync.Report
-	client error // why the session ended early, as our client sees it
-	server error // the same as the server sees it: the kernel's error
+	source []error // what the source said, by file
+	client error   // why the session ended early, as our client sees it
+	server error   // the same as the server sees it: the kernel's error
 }
 
 // stagedName is the name of the n-th file that this Send asks for. No name is used twice, so nothing that an earlier
@@ -68,7 +69,7 @@ func (r *sessionResult) err() error { return kernel(cmp.Or(r.server, r.client)) 
 
 // settle moves what has arrived into place and returns the files to try again.
 func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []pendingFile) {
-	culprit := -1
+	culprit, ended := -1, s.ended()
 	for k, f := range todo {
 		got, name := r.report.Results[k+1], stagedName(r.first+k)
 		res := &s.rep.Results[f.i]
@@ -79,16 +80,16 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 			s.rep.Stats.FileBytes += got.Literal
 			if err := s.place(f, st, name); err != nil {
 				s.fail(f.i, err)
-			} else if res.State = rsync.Acked; got.State == rsync.Changed {
-				res.State, res.Err = rsync.Changed, got.Err
+			} else if res.State = rsync.Acked; errors.Is(r.source[k], rsync.ErrChanged) {
+				res.State, res.Err = rsync.Changed, r.source[k]
 			}
-		case got.State == rsync.NotSent:
+		case r.source[k] != nil && !errors.Is(r.source[k], rsync.ErrChanged):
 			// Before protocol 30 a file that cannot be read to its end is sent with a wrong sum, which ends the session.
-			res.State, res.Err = got.State, got.Err
+			res.State, res.Err = rsync.NotSent, r.source[k]
 			culprit = max(culprit, k)
 		case r.server == nil && r.client == nil:
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, fs.ErrNotExist))
-		case culprit < 0 && s.ctx.Err() == nil: // in the order of the list, this one broke the session
+		case culprit < 0 && !ended: // in the order of the list, this one broke the session
 			culprit = k
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, r.err()))
 		default:
@@ -119,24 +120,23 @@ func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResul
 		Dial: server.dial,
 		Wrap: s.d.Wrap,
 	}
-	batch := s.stagedBatch(todo, first)
-	failed := func(err error) sessionResult {
-		return sessionResult{first, &rsync.Report{Results: make([]rsync.Result, len(batch.Entries))}, err, server.wait()}
-	}
+	r := sessionResult{first: first, source: make([]error, len(todo))}
+	batch := s.stagedBatch(todo, first, r.source)
 	session, err := dialer.Connect(ctx, rsync.Options{Protocol: 27})
-	if err != nil {
-		return failed(err)
+	if err == nil {
+		r.report, err = session.Send(ctx, batch)
 	}
-	report, err := session.Send(ctx, batch)
-	if report == nil || len(report.Results) != len(batch.Entries) {
-		return failed(err)
+	if r.report == nil {
+		r.report = &rsync.Report{Results: make([]rsync.Result, len(batch.Entries))}
 	}
-	return sessionResult{first, report, err, server.wait()}
+	r.client, r.server = err, server.wait()
+	return r
 }
 
 // stagedBatch lists the files under their names in the staging directory, after the directory itself. Only size and
-// content matter: the attributes are set here.
-func (s *send) stagedBatch(todo []pendingFile, first int) *rsync.Batch {
+// content matter: the attributes are set here. The errors of the source are noted, so that they can be told from those of
+// a session that broke meanwhile.
+func (s *send) stagedBatch(todo []pendingFile, first int, source []error) *rsync.Batch {
 	entries := make([]flist.Entry, 0, len(todo)+1)
 	entries = append(entries, flist.Entry{Path: ".", Mode: unix.S_IFDIR | 0o700})
 	for k, f := range todo {
@@ -146,8 +146,41 @@ func (s *send) stagedBatch(todo []pendingFile, first int) *rsync.Batch {
 	}
 	return &rsync.Batch{
 		Entries: entries,
-		Open:    func(k int) (rsync.File, error) { return s.b.Open(todo[k-1].i) },
-		Events:  &stagedEvents{s: s, todo: todo},
+		Open: func(k int) (rsync.File, error) {
+			f, err := s.b.Open(todo[k-1].i)
+			if err != nil {
+				source[k-1] = err
+				return nil, err
+			}
+			return &watchedFile{File: f, err: &source[k-1]}, nil
+		},
+		Events: &stagedEvents{s: s, todo: todo},
+	}
+}
+
+// watchedFile notes the first error of a source.
+type watchedFile struct {
+	rsync.File
+	err *error
+}
+
+func (f *watchedFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	if err != nil && err != io.EOF {
+		f.note(err)
+	}
+	return n, err
+}
+
+func (f *watchedFile) Close() error {
+	err := f.File.Close()
+	f.note(err)
+	return err
+}
+
+func (f *watchedFile) note(err error) {
+	if *f.err == nil {
+		*f.err = err
 	}
 }
 
