@@ -152,13 +152,16 @@ type builder struct {
 	open  func(name string) (io.ReadCloser, error)
 	from0 bool
 
-	cleared bool   // a "!" was met
-	dir     string // of the per-directory merge file that is read; "" = the transfer root
-	above   string // or that of a file above the transfer root, absolute
-	below   string // and the way from there to the root
-	known   func(name string) bool
-	depth   int
-	origin  string
+	cleared bool                   // a "!" was met
+	dir     string                 // of the per-directory merge file that is read; "" = the transfer root
+	above   string                 // or that of a file above the transfer root, absolute
+	below   string                 // and the way from there to the root
+	known   func(name string) bool // among the dir-merge rules of the scope; nil on the command line
+	// bothSides is set in what a per-directory file merges: rsync 3.5 heeds no sides there, not even those of
+	// --delete-excluded.
+	bothSides bool
+	depth     int
+	origin    string
 }
 
 // maxDepth bounds merge files that name each other.
@@ -210,6 +213,9 @@ func (b *builder) addStatement(st statement) error {
 	case kindDirMerge:
 		return b.dirMerge(st)
 	}
+	if b.bothSides {
+		st.sides = senderSide | receiverSide
+	}
 	text := st.pattern
 	if b.above != "" && text[0] == '/' && !st.absolute {
 		text, st.absolute = anchorAbove(b.above, b.below, text)
@@ -236,9 +242,10 @@ func (b *builder) merge(st statement) error {
 		return fmt.Errorf("cannot read its file: %w; correct the name or remove the rule", err)
 	}
 	defer f.Close()
-	dir, above := b.dir, b.above
+	dir, above, both := b.dir, b.above, b.bothSides
+	b.bothSides = both || b.known != nil
 	b.dir, b.above = "", "" // rsync anchors what "." merges at the transfer root, even within a per-directory file
-	defer func() { b.dir, b.above = dir, above }()
+	defer func() { b.dir, b.above, b.bothSides = dir, above, both }()
 	return b.addFile(st.pattern, f, st.inner, b.from0)
 }
 

@@ -103,7 +103,7 @@ func (g *generator) rule(inFile bool) string {
 			if g.chance(2) {
 				return ". " + pick(g, []string{"./.m", "../.m"})
 			}
-			return pick(g, []string{".", "merge", ".-", ".p", ".e"}) + " .m"
+			return pick(g, []string{".", "merge", ".-", ".p", ".e", ".s", ".r"}) + " .m"
 		}
 		if g.cvs {
 			return pick(g, []string{":", ":n", ":e"}) + " " + g.mergeRef()

@@ -37,7 +37,6 @@ type shared struct {
 type merged struct {
 	by    *rule
 	rules []*rule
-	err   error // of a file that only the receiver would have read
 }
 
 // Root returns the scope of the transfer root.
@@ -112,10 +111,7 @@ func (s *Scope) absorb(i int, name string, f io.Reader, b *builder) error {
 	m := s.merges[i]
 	b.known, b.from0 = s.known, s.shared.from0
 	if err := b.addFile(name, f, m.by.merge.inner, b.from0); err != nil {
-		if m.by.sides != receiverSide {
-			return err
-		}
-		s.merges[i].err = err
+		return err
 	}
 	for _, r := range b.rules {
 		if r.merge != nil {

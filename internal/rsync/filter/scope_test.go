@@ -114,10 +114,19 @@ func TestMergeFilesThatCannotBeUsed(t *testing.T) {
 	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), `".r"`) {
 		t.Errorf("unreadable: %v", err)
 	}
-	// A sender does not look into files that are for the receiver only.
-	s = enter(t, scopeOf(t, files("a/.r", "nonsense"), ":r .r"), "a")
-	if _, err := s.Wire(32, false); err == nil {
-		t.Error("a malformed file for the receiver is not reported")
+}
+
+func TestWhatAPerDirectoryFileMerges(t *testing.T) {
+	m := files("a/.r", ". .m\n. ./.m\n- /rest", ".m", "P /a/one", "a/.m", "-s two")
+	a := enter(t, scopeOf(t, m, ": .r"), "a")
+	for path, want := range map[string]bool{"a/one": true, "a/two": true, "a/rest": true, "a/a/one": false} {
+		if got := a.Excluded(path, false); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	got, err := a.Wire(32, true)
+	if want := []string{": .r", "-sr /a/one", "-sr two"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q (%v), want %q", got, err, want)
 	}
 }
 

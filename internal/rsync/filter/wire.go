@@ -53,9 +53,6 @@ func (w *wire) add(rules []*rule) error {
 			if m.by != r {
 				continue
 			}
-			if m.err != nil {
-				return m.err
-			}
 			if err := w.add(m.rules); err != nil {
 				return err
 			}
