@@ -181,7 +181,10 @@ func run(t *testing.T, name string, args ...string) {
 	}
 }
 
-func compareDeletion(t *testing.T, src, dst string, args []argument, option string, deleteExcluded bool) (want, got []string, ok bool) {
+// compareDeletion returns what rsync keeps at dst, and what it keeps by our rules; not ok when rules do not parse.
+func compareDeletion(t *testing.T, src, dst string, args []argument, option string, deleteExcluded bool) (
+	want, got []string, ok bool,
+) {
 	t.Helper()
 	l, err := build(src, args)
 	if err != nil {

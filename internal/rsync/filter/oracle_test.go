@@ -81,7 +81,13 @@ func choose(root string, args []argument) ([]string, error) {
 	return out, err
 }
 
-// syntaxError is what the oracle says to rules that do not parse.
+func rsyncChooses(t *testing.T, src string, args []argument) ([]string, error) {
+	t.Helper()
+	all := append([]string{"-an", "--no-i-r", "-8", "--out-format=%n"}, options(args)...)
+	return rsync(t, append(all, src+"/", src+"-none/")...)
+}
+
+// errSyntax is what the oracle says to rules that do not parse.
 var errSyntax = errors.New("rsync refuses the rules")
 
 func rsync(t testing.TB, args ...string) ([]string, error) {
@@ -124,7 +130,7 @@ func TestChoosesWhatRsyncChooses(t *testing.T) {
 			g.tree(t, filepath.Dir(src), 3, true)
 		}
 		args := g.arguments(1 + g.IntN(8))
-		want, wantErr := rsync(t, append(append([]string{"-an", "--no-i-r", "-8", "--out-format=%n"}, options(args)...), src+"/", src+"-none/")...)
+		want, wantErr := rsyncChooses(t, src, args)
 		got, gotErr := choose(src, args)
 		report(t, n, filepath.Dir(src), args, got, want, gotErr, wantErr)
 		os.RemoveAll(above)
@@ -150,7 +156,7 @@ func TestChoosesManySetsPerTree(t *testing.T) {
 		}
 		rule := pick(g, []string{": .r", ":n .r", ":e .r", "dir-merge,- .r", ": /.r"})
 		args := []argument{{"--filter=" + rule, func(l *List) error { return l.Filter(rule) }}}
-		want, wantErr := rsync(t, append(append([]string{"-an", "--no-i-r", "-8", "--out-format=%n"}, options(args)...), src+"/", src+"-none/")...)
+		want, wantErr := rsyncChooses(t, src, args)
 		got, gotErr := choose(src, args)
 		report(t, n, src, args, got, want, gotErr, wantErr)
 		os.RemoveAll(src)

@@ -93,7 +93,9 @@ func TestMatch(t *testing.T) {
 		{"foo*", "foo foobar d/foo1", "xfoo"},
 		{"[a-c]", "a b x/c", "d - ab"}, {"[!a-c]", "d -", "a b"}, {"[^a]x", "bx", "ax"}, {"[]a]", "] a", "b"}, {"[!]a]", "b", "] a"},
 		{"[a-]", "a -", "b"}, {"[[:digit:]-z]", "5 - z", "a y"}, {"[[:upper:][:digit:]]", "A 7", "a"}, {`[\]]`, "]", `\`},
-		{`[a\-c]`, "a - c", `b \`}, {`[+-\-]`, "+ , -", `\ .`}, {"[[:nope:]]", "", "n : o"}, {"[a", "", "a [a"}, {"[[:a]", "[ : a", "b"},
+		{`[a\-c]`, "a - c", `b \`},
+		{`[+-\-]`, "+ , -", `\ .`}, {"[[:nope:]]", "", "n : o"}, {"[a", "", "a [a"},
+		{"[[:a]", "[ : a", "b"},
 		{`a\`, `a\`, "a"}, {`*\`, "", `a\ a`}, {"[.-0]x", "0x .x", "/x"},
 		{"?", "a -", "ab"}, {"/", "", "a a/"}, {"foo//", "", "foo foo/"}, {"***", "a a/ a/b", ""},
 		{"/*/", "a/", "a a/b/"}, {"/**", "a a/b a/b/", ""}, {"a/**", "a/b x/a/b a/b/", "a a/ b"},
@@ -119,7 +121,9 @@ func TestMatch(t *testing.T) {
 
 func TestMatchingDoesNotAllocate(t *testing.T) {
 	var l List
-	for _, r := range []string{"- *.o", "- /a/b", "- x/y/*.c", "- **/q", "- core", "- a**b", "- d/***", "-/ /z/**", "- [ab]?c*d"} {
+	for _, r := range []string{
+		"- *.o", "- /a/b", "- x/y/*.c", "- **/q", "- core", "- a**b", "- d/***", "-/ /z/**", "- [ab]?c*d",
+	} {
 		if err := l.Filter(r); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +137,9 @@ func TestMatchingDoesNotAllocate(t *testing.T) {
 
 func BenchmarkExcluded(b *testing.B) {
 	var l List
-	for _, r := range []string{"- *.o", "- *.tmp", "- core", "- .git/", "- /var/cache/", "- *~", "+ *.[ch]", "- cache*", "- **/tmp/x"} {
+	for _, r := range []string{
+		"- *.o", "- *.tmp", "- core", "- .git/", "- /var/cache/", "- *~", "+ *.[ch]", "- cache*", "- **/tmp/x",
+	} {
 		if err := l.Filter(r); err != nil {
 			b.Fatal(err)
 		}

@@ -25,7 +25,8 @@ var components = []string{
 }
 
 var fragments = []string{
-	"a", "b", "ab", ".o", "*", "*", "**", "***", "?", "[ab]", "[!a]", "[^b]", "[a-c]", "[[:alpha:]]", "[[:punct:]]", `\*`, `\[`,
+	"a", "b", "ab", ".o", "*", "*", "**", "***", "?", "[ab]", "[!a]", "[^b]", "[a-c]", "[[:alpha:]]", "[[:punct:]]",
+	`\*`, `\[`,
 	`\`, "[", "]", "-", "/", "/", "a/", "x y", "_", "!", "é", "[]a]", "[a-]", "[[:nope:]]", "[[:alpha:]-b]", `[\]a]`, "**/", "/**",
 	"[!/]", "[,-0]", "a*a*a*b", "*/", "[a", "[[:a]", `[b-\c]`,
 }
@@ -81,7 +82,8 @@ func (g *generator) mergeRef() string {
 // rule makes one rule in full syntax.
 func (g *generator) rule(inFile bool) string {
 	if !g.clean && g.chance(60) {
-		return pick(g, []string{"x a", "-", "- ", "-q a", "! ", "clear x", "!,", "Hs a", ":", ":! a", ".C /nope", ":C- a", "exclude", "P,r a", " - a"})
+		return pick(g, []string{"x a", "-", "- ", "-q a", "! ", "clear x", "!,", "Hs a", ":", ":! a",
+			".C /nope", ":C- a", "exclude", "P,r a", " - a"})
 	}
 	sep := pick(g, []string{" ", " ", "_"})
 	n := g.IntN(30)
@@ -108,12 +110,14 @@ func (g *generator) rule(inFile bool) string {
 		if g.cvs {
 			return pick(g, []string{":", ":n", ":e"}) + " " + g.mergeRef()
 		}
-		return pick(g, []string{":", "dir-merge", ":n", ":e", ":-", ":+", ":s", ":r", ":w-", ":C", ":n-", ":en", ":p", ":sr", ":we", ":/"}) + " " +
+		return pick(g, []string{":", "dir-merge", ":n", ":e", ":-",
+			":+", ":s", ":r", ":w-", ":C", ":n-", ":en", ":p", ":sr", ":we", ":/"}) + " " +
 			g.mergeRef()
 	case 4, 5, 6:
 		return pick(g, []string{"H", "S", "P", "R", "hide", "show", "protect", "risk", "H,"}) + sep + g.pattern()
 	case 7, 8:
-		return pick(g, []string{"exclude", "include", "exclude,", "include,s", "exclude,p", "exclude,!", "exclude,r"}) + sep + g.pattern()
+		return pick(g, []string{"exclude", "include", "exclude,", "include,s", "exclude,p",
+			"exclude,!", "exclude,r"}) + sep + g.pattern()
 	}
 	mod := "!psrx"
 	if g.chance(8) {

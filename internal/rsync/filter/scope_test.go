@@ -86,11 +86,14 @@ func TestClearInAMergeFileClearsWhatItInherited(t *testing.T) {
 }
 
 func TestWireHasTheInheritedRulesInTheirPlace(t *testing.T) {
-	m := files(".r", "- top\n- /rooted\nH hidden\nP safe", "a/.r", "+ /deep*\n-! */\n-p gone", "a/.n", "- once", "a/b*/.r", "- /q")
+	m := files(".r", "- top\n- /rooted\nH hidden\nP safe",
+		"a/.r", "+ /deep*\n-! */\n-p gone", "a/.n", "- once", "a/b*/.r", "- /q")
 	s := scopeOf(t, m, "- first", ": .r", ":n .n", "- last")
 	b := enter(t, enter(t, s, "a"), "a/b*")
 	got, err := b.Wire(30, false)
-	want := []string{"- first", ": .r", "- /a/b*/q", "+ /a/deep*", "-! */", "-p gone", "- top", "- /rooted", "-r safe", ":n .n", "- last"}
+	want := []string{
+		"- first", ": .r", "- /a/b*/q", "+ /a/deep*", "-! */", "-p gone", "- top", "- /rooted", "-r safe", ":n .n", "- last",
+	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got  %q (%v)\nwant %q", got, err, want)
 	}
@@ -159,7 +162,9 @@ func TestShorthands(t *testing.T) {
 // rsync(1), SIMPLE INCLUDE/EXCLUDE EXAMPLE, and the examples below it.
 func TestManualExamples(t *testing.T) {
 	s := scopeOf(t, nil, "+ x/", "+ x/y/", "+ x/y/file.txt", "- *")
-	for path, want := range map[string]bool{"x/": false, "x/file.txt": true, "x/y/": false, "x/y/file.txt": false, "x/y/zzz.txt": true, "x/z/": true} {
+	for path, want := range map[string]bool{
+		"x/": false, "x/file.txt": true, "x/y/": false, "x/y/file.txt": false, "x/y/zzz.txt": true, "x/z/": true,
+	} {
 		name, isDir := strings.CutSuffix(path, "/")
 		if got := s.Excluded(name, isDir); got != want {
 			t.Errorf("%s: %v", path, got)
