@@ -91,8 +91,11 @@ func (m *machine) write(v any) {
 func (m *machine) changes() bool { return m.c.Itemize > 0 || m.c.Verbose > 0 }
 
 func (m *machine) Item(f rsync.ItemFlags, e *flist.Entry) {
+	if !m.changes() {
+		return
+	}
 	flags := itemized(f, e, m.c)
-	if !m.changes() || unchanged(flags) {
+	if unchanged(flags) {
 		return
 	}
 	v := event{Event: "item", Flags: flags, Type: kindOf(e.Mode)}

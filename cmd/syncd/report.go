@@ -55,6 +55,9 @@ func (c *console) plain(s string) { fmt.Fprintln(*c.to.Load(), s) }
 func (c *console) line(s string) { fmt.Fprintln(*c.to.Load(), "syncd: "+s) }
 
 func (t *text) Item(f rsync.ItemFlags, e *flist.Entry) {
+	if t.c.Itemize == 0 && t.c.Verbose == 0 {
+		return
+	}
 	flags := itemized(f, e, t.c)
 	switch {
 	case unchanged(flags):
@@ -101,11 +104,11 @@ func (t *text) name(e *flist.Entry) string {
 
 func (t *text) Deleted(path string, dir bool) {
 	word := "*deleting   "
-	if t.c.Itemize == 0 {
-		word = "deleting "
-	}
-	if t.c.Itemize == 0 && t.c.Verbose == 0 {
+	switch {
+	case t.c.Itemize == 0 && t.c.Verbose == 0:
 		return
+	case t.c.Itemize == 0:
+		word = "deleting "
 	}
 	name := escape(path, t.c.EightBit)
 	if dir {

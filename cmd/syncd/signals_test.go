@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -64,5 +66,31 @@ func TestSignalGrace(t *testing.T) {
 	<-ctx.Done()
 	if code := <-codes; code != exitInterrupted {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// A server that says nothing does not keep an interrupted run.
+func TestInterruptWhileServerIsSilent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		cancel(errInterrupted)
+		io.Copy(io.Discard, c)
+	}()
+	var out, stderr buffer
+	noEnv := func(string) string { return "" }
+	args := []string{"--full", "-a", t.TempDir(), "rsync://" + l.Addr().String() + "/m"}
+	code := run(ctx, args, streams{strings.NewReader(""), &out, &stderr}, noEnv)
+	if code != exitInterrupted || stderr.String() != "syncd: interrupted; run it again to go on\n" || out.String() != "" {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, out.String(), stderr.String())
 	}
 }
