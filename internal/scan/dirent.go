@@ -44,6 +44,9 @@ func (d dirent) dots() bool {
 	return d.name[0] == '.' && (len(d.name) == 1 || len(d.name) == 2 && d.name[1] == '.')
 }
 
+// skipFunc is Options.Skip.
+type skipFunc = func(dir, name string, isDir bool) bool
+
 // ref is a name on its way to becoming an Entry.
 type ref struct {
 	name string // followed by a NUL in memory, for lstatat
@@ -54,7 +57,7 @@ type ref struct {
 // readNames reads one buffer full of records from the directory fd, and appends those that skip lets through to refs.
 // The names of one call share one block of memory of their exact size. At the end of the directory n, the number of
 // records read, is 0.
-func readNames(fd int, buf []byte, dir string, skip func(dir, name string, isDir bool) bool, refs []ref) (_ []ref, n int, err error) {
+func readNames(fd int, buf []byte, dir string, skip skipFunc, refs []ref) (_ []ref, n int, err error) {
 	var size int
 	for {
 		size, err = unix.Getdents(fd, buf)

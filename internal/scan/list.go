@@ -14,9 +14,10 @@ import (
 const (
 	direntBuf = 64 << 10 // bytes asked of getdents at once; the kernel's own limits make more pointless
 
-	// inodeOrderFrom is the number of entries from which a directory is read in order of inodes, which is the order on
-	// disk of ext4 and XFS; the order of names is none at all. ext4 reads inodes by blocks of 512, so that in smaller
-	// directories there is nothing to gain.
+	// inodeOrderFrom is the number of entries from which a directory is read in order of inodes, which is their order on
+	// the disk with ext4 and XFS: a disk with heads goes over it once. It is not fewer reads (200,000 files of one ext4
+	// directory, cold: 2560 either way), and sorting twice costs 0.1 µs per entry. ext4 reads inodes by blocks of 512, so
+	// that in smaller directories there is nothing to gain.
 	inodeOrderFrom = 1024
 
 	ctxEvery = 256 // entries read between two looks at the context
@@ -99,7 +100,7 @@ func (l *Listing) names(ctx context.Context, fd int, s *scratch, o Options, rese
 		before := len(s.refs)
 		refs, n, err := readNames(fd, s.buf[:], l.Dir, o.Skip, s.refs)
 		s.refs = refs
-		if err == nil && len(refs) > math.MaxUint32 {
+		if err == nil && uint64(len(refs)) > math.MaxUint32 {
 			err = unix.EOVERFLOW // sortKey.pos; such a listing would not fit into memory either
 		}
 		if err == unix.ENOENT { // removed since it was opened; only the kernel's own word, a listing cannot tell
@@ -193,7 +194,7 @@ func (e *Entry) read(fd int, name string, st *unix.Stat_t) error {
 
 // skipped asks the filter about an entry whose type the directory did not tell, or told wrongly: it may have been
 // replaced meanwhile.
-func (e *Entry) skipped(typ uint8, dir string, skip func(dir, name string, isDir bool) bool) bool {
+func (e *Entry) skipped(typ uint8, dir string, skip skipFunc) bool {
 	if skip == nil {
 		return false
 	}

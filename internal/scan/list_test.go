@@ -48,7 +48,7 @@ func check(t *testing.T, path string, s Stat, target string) {
 	want := Stat{
 		Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Sec, MtimeNsec: int32(st.Mtim.Nsec),
 		Ctime: st.Ctim.Sec, CtimeNsec: int32(st.Ctim.Nsec), UID: st.Uid, GID: st.Gid,
-		Dev: st.Dev, Ino: st.Ino, Nlink: st.Nlink, Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev),
+		Dev: st.Dev, Ino: st.Ino, Nlink: uint64(st.Nlink), Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev),
 	}
 	if s != want {
 		t.Errorf("%q is %+v, want %+v", path, s, want)
@@ -262,7 +262,9 @@ func TestUnreadable(t *testing.T) {
 		ok(t, os.Chmod(dir+"/closed", 0))
 		ok(t, os.Chmod(dir+"/noexec", 0o444))
 		ok(t, os.Chmod(dir+"/noread", 0))
-		t.Cleanup(func() { ok(t, os.Chmod(dir+"/noexec", 0o755)) }) // or the owner could not remove it
+		t.Cleanup(func() { // or the owner could not remove them
+			ok(t, errors.Join(os.Chmod(dir+"/noexec", 0o755), os.Chmod(dir+"/closed", 0o755)))
+		})
 	}
 	if !unprivileged(t, dir) {
 		return

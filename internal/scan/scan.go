@@ -1,8 +1,8 @@
 // Package scan reads a live directory tree: listings with metadata, files, counts, and ordered walks.
 //
 // It is made for trees of tens of millions of small files on a host that has other work to do. A listing costs one
-// stat per entry, relative to the directory's descriptor, and two allocations per directory read; nothing goes
-// through the runtime's poller.
+// stat per entry, relative to the directory's descriptor, and a few allocations per directory; nothing goes through the
+// runtime's poller, and access times are left alone where the kernel allows it.
 //
 // Every path is relative to a [Root], slash-separated, without "." or ".." components; "." is the root itself. Names
 // are bytes as the kernel has them, not necessarily UTF-8. No symlink below the root is ever followed, whatever

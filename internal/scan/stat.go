@@ -4,8 +4,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Measured on Linux 6.18, ext4, warm: statx costs about a tenth more than fstatat for what is needed here, and old
-// hosts do not have it.
+// fstatat and statx cost the same CPU here (1.0 to 1.1 µs, Linux 6.18, ext4, warm); statx needs Linux 4.11, and old hosts
+// are what people migrate from.
 
 func fstat(fd int) (Stat, error) {
 	var st unix.Stat_t

@@ -114,7 +114,8 @@ func TestWalkVanishingDirectory(t *testing.T) {
 	mkdirs(t, dir+"/a/x", dir+"/b", dir+"/c")
 	r := openRoot(t, dir)
 	var got []string
-	err := Walk(context.Background(), r, ".", WalkOptions{Workers: 1, Prefetch: 1}, func(l *Listing) error {
+	o := WalkOptions{Workers: 1, Prefetch: 1}
+	err := Walk(context.Background(), r, ".", o, func(l *Listing) error {
 		got = append(got, fmt.Sprint(l.Dir, " ", errors.Is(l.Err, fs.ErrNotExist), " ", errors.Is(l.Err, ErrNotDir)))
 		if l.Dir == "a" { // the bound lets no worker go past here
 			ok(t, os.Remove(dir+"/b"))
@@ -124,7 +125,8 @@ func TestWalkVanishingDirectory(t *testing.T) {
 		return nil
 	})
 	ok(t, err)
-	if want := []string{". false false", "a false false", "a/x false false", "b true false", "c false true"}; !slices.Equal(got, want) {
+	want := []string{". false false", "a false false", "a/x false false", "b true false", "c false true"}
+	if !slices.Equal(got, want) {
 		t.Errorf("walk is %q, want %q", got, want)
 	}
 }

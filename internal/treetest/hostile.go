@@ -72,8 +72,8 @@ func hostileNames() []Entry {
 		"\x1b[31mred", "\x7f", "back\\slash", "\\", "\\\\", "\\n", "\\#012", "a\\", "*", "?", "[a-z]", "[", "]", "{a,b}", "**",
 		"a*b", "#", "#comment", ";", "; comment", "!", "!!", "+ a", "- a", "~", "~root", "$HOME", "$(id)", "`id`", "'", "\"",
 		"a'b\"c", "&", "|", "<", ">", "(", ")", "%", "%n%s", "%00", "=", ",", ":", "a:b", "host:path", "host::module",
-		"rsync:", "@", "...", "....", "..a", ".a", ".hidden", "a.", "con", "CON", "con.", "ärger", "a\u0308rger", "日本語", "\u202eabc",
-		"\U0001f980", "\xff", "\xfe\xff", "\xc3", "\xc3\x28", "\xed\xa0\x80", "caf\xe9", "a\x01b", "\x80\x81",
+		"rsync:", "@", "...", "....", "..a", ".a", ".hidden", "a.", "con", "CON", "con.", "ärger", "a\u0308rger",
+		"日本語", "\u202eabc", "\U0001f980", "\xff", "\xfe\xff", "\xc3", "\xc3\x28", "\xed\xa0\x80", "caf\xe9", "a\x01b", "\x80\x81",
 		"same", "same.", "same ", "same-", "same0", "Same", "SAME", ".file.tmpXXX", "lost+found",
 		strings.Repeat("n", 255), strings.Repeat("\n", 255), strings.Repeat("\xff", 255), strings.Repeat("é", 127),
 		"long-" + strings.Repeat("n", 250), "long-" + strings.Repeat("n", 249) + "m",
@@ -116,7 +116,9 @@ func modes(root bool) []Entry {
 }
 
 func owners() []Entry {
-	ids := []uint32{0, 1, 2, 33, 1000, 1001, 32767, 32768, 65533, 65534, 65535, 65536, 1<<31 - 1, 1 << 31, 4000000000, 1<<32 - 2}
+	ids := []uint32{
+		0, 1, 2, 33, 1000, 1001, 32767, 32768, 65533, 65534, 65535, 65536, 1<<31 - 1, 1 << 31, 4000000000, 1<<32 - 2,
+	}
 	e := []Entry{Dir("owners")}
 	for i, uid := range ids {
 		gid := ids[(i*7+3)%len(ids)]

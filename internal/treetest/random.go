@@ -74,7 +74,8 @@ func (r *random) at(path string) string { return r.dir + "/" + path }
 func (r *random) name() string {
 	switch r.rng.IntN(10) {
 	case 0:
-		return string(pick(r.rng, []rune("abc"))) + pick(r.rng, []string{" ", "\n", "\\", "*", "?[a]", "\xff", "-", ".", "é", "~", "\x01"})
+		odd := []string{" ", "\n", "\\", "*", "?[a]", "\xff", "-", ".", "é", "~", "\x01"}
+		return string(pick(r.rng, []rune("abc"))) + pick(r.rng, odd)
 	case 1:
 		return pick(r.rng, []string{"-", ".", "#", "+ ", "é"}) + fmt.Sprint(r.rng.IntN(100))
 	}
