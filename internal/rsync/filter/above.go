@@ -13,30 +13,40 @@ import (
 // of -F: rsync looks for their files also in the directories above the transfer
 // root, from the one that the path names.
 
-// readAbove puts the rules from above the transfer root into s, the scope that
-// the root is entered from. It does nothing when the root's own path is unknown.
-func (s *Scope) readAbove() error {
-	if s.shared.base == "" {
+// readParents reads, for the i-th dir-merge rule, the files in the directories
+// above dir, where the rule was met. Above the transfer root it looks only when
+// the root's own path is known.
+func (s *Scope) readParents(i int, dir string) error {
+	by := s.merges[i].by
+	if !strings.Contains(by.text, "/") || by.merge.inner.noInherit {
 		return nil
 	}
-	root := "/" + s.shared.base
-	for i := 0; i < len(s.merges); i++ {
-		by := s.merges[i].by
-		if !strings.Contains(by.text, "/") || by.merge.inner.noInherit {
-			continue
+	root := path.Join("/", s.shared.base)
+	here := path.Join(root, dir)
+	start := path.Dir(by.text)
+	if !path.IsAbs(start) {
+		start = path.Join(here, start)
+	}
+	for _, up := range between(path.Clean(start), here) {
+		var err error
+		if inside, ok := relative(root, up); ok {
+			_, err = s.readMerge(i, inside)
+		} else {
+			err = s.readOneAbove(i, up)
 		}
-		start := path.Dir(by.text)
-		if !path.IsAbs(start) {
-			start = path.Join(root, start)
-		}
-		start = path.Clean(start)
-		for _, dir := range between(start, root) {
-			if err := s.readOneAbove(i, dir); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// relative returns the way from root to dir, if dir is root or below it.
+func relative(root, dir string) (string, bool) {
+	if dir == root {
+		return ".", true
+	}
+	return strings.CutPrefix(dir, strings.TrimSuffix(root, "/")+"/")
 }
 
 // between lists the directories from start down to the parent of root; none

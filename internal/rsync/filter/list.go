@@ -55,6 +55,8 @@ type rule struct {
 type dirMerge struct {
 	name  string // what to open in each directory: the last component
 	inner syntax
+	// nested: met in a per-directory file, so that a path in it counts from there.
+	nested bool
 }
 
 // Exclude adds the pattern of an --exclude option. As with rsync, "+ x", "- x"
@@ -280,6 +282,6 @@ func (b *builder) dirMerge(st statement) error {
 		return nil
 	}
 	b.rules = append(b.rules, &rule{flags: st.flags, text: st.pattern,
-		merge: &dirMerge{name: name, inner: st.inner}})
+		merge: &dirMerge{name: name, inner: st.inner, nested: b.known != nil}})
 	return nil
 }

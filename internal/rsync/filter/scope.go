@@ -57,8 +57,10 @@ func (l *List) Root(read ReadFunc) (*Scope, error) {
 			top.merges = append(top.merges, merged{by: r})
 		}
 	}
-	if err := top.readAbove(); err != nil {
-		return nil, err
+	for i := 0; i < len(top.merges); i++ {
+		if err := top.readParents(i, "."); err != nil {
+			return nil, err
+		}
 	}
 	top.finish()
 	return top.Enter(".")
@@ -74,6 +76,11 @@ func (s *Scope) Enter(dir string) (*Scope, error) {
 	in := &Scope{shared: s.shared, merges: append([]merged(nil), s.next.merges...)}
 	changed := false
 	for i := 0; i < len(in.merges); i++ { // grows when a merge file brings another dir-merge rule
+		if i >= len(s.next.merges) {
+			if err := in.readParents(i, dir); err != nil {
+				return nil, err
+			}
+		}
 		found, err := in.readMerge(i, dir)
 		if err != nil {
 			return nil, err

@@ -76,6 +76,9 @@ func (w *wire) needed(r *rule) bool {
 
 func (w *wire) format(r *rule) (string, error) {
 	text, out := r.text, ""
+	if r.merge != nil && r.merge.nested {
+		text = r.merge.name
+	}
 	if r.above {
 		return "", fmt.Errorf("filter rule %q, from a file above the source: a server cannot place it;"+
 			" write it for the source's own directory", r.text)
