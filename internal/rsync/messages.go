@@ -38,7 +38,6 @@ type words struct {
 	partial  [wire.Warning + 1][]byte // by tag: begun and not complete
 	remarks  []remark                 // those that may concern an entry
 	size     int                      // bytes in remarks
-	shell    []string                 // lines of a remote shell that may be one remark
 	dropped  int                      // remarks over maxWords
 	early    []remark                 // said before there was anybody to hear them
 	deaths   int                      // MSG_ERROR_EXIT, or a text that says the same

@@ -25,8 +25,9 @@ var protocols = []int{27, 28, 29, 30, 31, 32}
 // each runs a test in every protocol, over one daemon.
 func each(t *testing.T, f func(t *testing.T, s *rsynctest.Server, d *rsync.Dialer, dst string, o rsync.Options)) {
 	s := rsynctest.Daemon(t, rsynctest.Config{})
-	for _, p := range protocols {
+	group(t, protocols, func(t *testing.T, p int) {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
+			t.Parallel()
 			sub := fmt.Sprint(p)
 			dst := filepath.Join(s.Dir("m"), sub)
 			if err := os.Mkdir(dst, 0o755); err != nil {
@@ -38,9 +39,18 @@ func each(t *testing.T, f func(t *testing.T, s *rsynctest.Server, d *rsync.Diale
 				o.ModifyWindow = 0 // no nanoseconds on the wire
 			}
 			f(t, s, dialer(t, s, "m/"+sub), dst, o)
-			checkGoroutines(t)
 		})
-	}
+	})
+	checkGoroutines(t)
+}
+
+// group waits for the parallel tests that f starts for each case: servers that fail take their time.
+func group[C any](t *testing.T, cases []C, f func(*testing.T, C)) {
+	t.Run("all", func(t *testing.T) {
+		for _, c := range cases {
+			f(t, c)
+		}
+	})
 }
 
 func noise(seed uint64, n int) string {
@@ -381,49 +391,6 @@ func TestDeleteMissing(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"other"}, tree(t, dst)); diff != "" {
 			t.Errorf("destination after no deletions (-want +got):\n%s", diff)
-		}
-	})
-}
-
-// TestDryRun reports what would be done, in rsync's own letters, and does nothing.
-func TestDryRun(t *testing.T) {
-	each(t, func(t *testing.T, s *rsynctest.Server, d *rsync.Dialer, dst string, o rsync.Options) {
-		if o.Protocol < 29 {
-			t.Skip("no items before protocol 29")
-		}
-		src := t.TempDir()
-		for _, f := range []string{"new", "d/new", "size", "same"} {
-			write(t, filepath.Join(src, f), "content")
-		}
-		must(t, os.Symlink("x", filepath.Join(src, "sym")))
-		write(t, filepath.Join(dst, "size"), "other")
-		write(t, filepath.Join(dst, "extra"), "x")
-		must(t, os.Chmod(src, 0o711))
-		before := tree(t, dst)
-
-		cmd := []string{"-naii", "--no-i-r", "--delete", "--out-format=%i %n", "--protocol=" + fmt.Sprint(o.Protocol),
-			fmt.Sprintf("--modify-window=%d", o.ModifyWindow), src + "/", d.Dest.String() + "/"}
-		want := oracle(t, cmd...)
-		o.DryRun, o.Delete, o.Itemize = true, true, true
-		b := treeBatch(t, src)
-		b.Entries[0].Dir = flist.Content
-		rec := &recorder{entries: b.Entries}
-		b.Events = rec
-		r := send(t, d, o, b)
-		if !r.Complete || r.ExitCode != 0 {
-			t.Errorf("complete %v, exit code %d", r.Complete, r.ExitCode)
-		}
-		var got []string
-		for _, name := range rec.deleted {
-			got = append(got, rsync.Deleting+" "+name)
-		}
-		got = append(got, rec.items...)
-		slices.Sort(got)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("items (-rsync +ours):\n%s", diff)
-		}
-		if diff := cmp.Diff(before, tree(t, dst)); diff != "" {
-			t.Errorf("destination changed:\n%s", diff)
 		}
 	})
 }
