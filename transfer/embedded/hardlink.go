@@ -2,8 +2,6 @@ package embedded
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"strconv"
 
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -147,20 +145,4 @@ func (s *send) link(l linkTo) error {
 		}
 		return nil
 	})
-}
-
-// replace has make create something under a temporary name beside its final one and then renames it, so that the final
-// name is never missing and never half done.
-func (s *send) replace(path string, at place, make func(tmp string) error) error {
-	tmp := tempPrefix + strconv.FormatUint(rand.Uint64(), 36)
-	err := make(tmp)
-	if err == nil {
-		err = eintr(func() error { return unix.Renameat(at.dir, tmp, at.dir, at.name) })
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("rename to %q: %w", path, err)
-	}
-	_ = unlink(at.dir, tmp, false) // usually it could not even be made
-	return err
 }

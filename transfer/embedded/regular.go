@@ -3,9 +3,7 @@ package embedded
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/syncd/syncd/internal/rsync"
@@ -148,6 +146,8 @@ func (s *send) equalContent(i int, e *flist.Entry, at place) (bool, error) {
 	switch {
 	case errors.Is(err, rsync.ErrChanged):
 		return false, nil // what is sent then is looked at anew
+	case errors.Is(err, errEnded):
+		return false, err
 	case err != nil:
 		s.notSent(i, err)
 		return false, err
@@ -164,7 +164,7 @@ func equalReaders(s *send, src, here io.Reader) (bool, error) {
 	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
 		if s.ended() {
-			return false, s.fatal
+			return false, errEnded
 		}
 		n, err := io.ReadFull(src, a)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -177,72 +177,5 @@ func equalReaders(s *send, src, here io.Reader) (bool, error) {
 		if err != nil {
 			return herr == err, nil
 		}
-	}
-}
-
-// place moves a received file from the staging directory to where it belongs, with its attributes.
-func (s *send) place(f pendingFile, stage *stage, name string) error {
-	e := &s.entries[f.i]
-	dir, base, err := s.dirs.parent(e.Path)
-	if err != nil {
-		return fmt.Errorf("open directory of %q: %w", e.Path, err)
-	}
-	s.inheritGroup(dir, stage.fd, name)
-	t := target{dir: stage.fd, name: name, mode: f.mode, time: timeExact}
-	if err := s.attrs.apply(t, e); err != nil {
-		// As a server does: the data is in place, the attributes are not, and that is said.
-		return errors.Join(err, s.moveIn(stage.fd, name, dir, base, e))
-	}
-	return s.moveIn(stage.fd, name, dir, base, e)
-}
-
-func (s *send) moveIn(from int, name string, dir int, base string, e *flist.Entry) error {
-	err := eintr(func() error { return unix.Renameat(from, name, dir, base) })
-	if err == unix.EXDEV { // another file system, mount or quota project begins on the way
-		err = s.copyIn(from, name, dir, base, e)
-	}
-	if err != nil {
-		return fmt.Errorf("rename to %q: %w", e.Path, err)
-	}
-	return nil
-}
-
-func (s *send) copyIn(from int, name string, dir int, base string, e *flist.Entry) error {
-	in, err := openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	src := os.NewFile(uintptr(in), name)
-	defer src.Close()
-	st, err := lstat(from, name)
-	if err != nil {
-		return err
-	}
-	if st == nil {
-		return fs.ErrNotExist
-	}
-	return s.replace(e.Path, place{dir: dir, name: base}, func(tmp string) error {
-		fd, err := openat(dir, tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err != nil {
-			return err
-		}
-		dst := os.NewFile(uintptr(fd), tmp)
-		_, err = dst.ReadFrom(src)
-		if cerr := dst.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-		s.inheritGroup(dir, dir, tmp)
-		return s.attrs.apply(target{dir: dir, name: tmp, mode: st.Mode & permBits, time: timeExact}, e)
-	})
-}
-
-// inheritGroup gives a file that was made elsewhere the group that it would have got in a setgid directory.
-func (s *send) inheritGroup(dir, from int, name string) {
-	var st unix.Stat_t
-	if err := unix.Fstatat(dir, ".", &st, 0); err == nil && st.Mode&unix.S_ISGID != 0 {
-		_ = chown(from, name, -1, int(st.Gid)) // an unprivileged process may not be allowed to; then it is as it is
 	}
 }

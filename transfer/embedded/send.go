@@ -94,7 +94,9 @@ type send struct {
 	listed  map[string]struct{} // paths of the batch, for deletions
 	guard   *guard
 	deleted *deletions
-	fatal   error // ends the Send
+	asked   int    // files asked for so far, in all sessions
+	buf     []byte // for copies
+	fatal   error  // ends the Send
 }
 
 // note is what those below a directory need to know about it when it is not simply there.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 
 	"github.com/gokrazy/rsync/rsyncd"
@@ -19,30 +20,78 @@ import (
 // moduleName is how the staging directory is called in the conversation with its server.
 const moduleName = "stage"
 
-// transfer brings the data of the pending files: into a staging directory first, then each to its place. The server
-// ends a session at the first file that fails; that file is settled, and a new session goes on with the rest. So there
-// are never more sessions than files, and one that achieves nothing is the last.
+// Files up to smallFile go through memory, in portions of at most portion bytes; larger ones through the destination's
+// file system.
+const (
+	smallFile = 1 << 20
+	portion   = 8 << 20
+)
+
+// transfer brings the data of the pending files: into a staging directory first, then each to its place.
 func (s *send) transfer() {
-	todo := s.files
-	if len(todo) == 0 || s.ended() {
+	small, rest := s.portions()
+	if len(small) > 0 {
+		if st := memoryStage(portion); st != nil {
+			for _, todo := range small {
+				rest = append(rest, s.transferBy(todo, st)...)
+			}
+			s.dropStage(st)
+		} else {
+			rest = append(slices.Concat(small...), rest...)
+		}
+	}
+	if len(rest) == 0 || s.ended() {
 		return
 	}
-	near, _ := split(s.entries[todo[0].i].Path)
+	near, _ := split(s.entries[rest[0].i].Path)
 	st, err := s.d.newStage(&s.dirs, near)
 	if err != nil {
-		s.failAll(todo, err)
+		s.failAll(rest, err)
 		return
 	}
-	for asked := 0; len(todo) > 0 && !s.ended(); {
-		r := s.runSession(todo, st, asked)
-		asked += len(todo)
+	s.transferBy(rest, st)
+	s.dropStage(st)
+}
+
+// portions divides the pending files.
+func (s *send) portions() (small [][]pendingFile, large []pendingFile) {
+	var bytes int64
+	for _, f := range s.files {
+		size := s.entries[f.i].Size
+		if size > smallFile {
+			large = append(large, f)
+			continue
+		}
+		if bytes += size; len(small) == 0 || bytes > portion {
+			small, bytes = append(small, nil), size
+		}
+		last := &small[len(small)-1]
+		*last = append(*last, f)
+	}
+	return small, large
+}
+
+// transferBy brings files by way of a staging directory. The server ends a session at the first file that fails; that
+// file is settled, and a new session goes on with the rest. So there are never more sessions than files, and one that
+// achieves nothing is the last. It returns those for which there was not enough memory.
+func (s *send) transferBy(todo []pendingFile, st *stage) []pendingFile {
+	for len(todo) > 0 && !s.ended() {
+		r := s.runSession(todo, st, s.asked)
+		s.asked += len(todo)
 		sum, got := &s.rep.Stats, r.report.Stats
 		sum.Sent, sum.Received, sum.ListBytes = sum.Sent+got.Sent, sum.Received+got.Received, sum.ListBytes+got.ListBytes
 		sum.Literal += got.Literal
 		todo = s.settle(todo, st, r)
+		if st.memory && errors.Is(r.server, unix.ENOSPC) {
+			return todo
+		}
 	}
+	return nil
+}
+
+func (s *send) dropStage(st *stage) {
 	if err := s.d.removeStage(&s.dirs, st); err != nil {
-		s.rep.Loose = append(s.rep.Loose, fmt.Sprintf("remove %q: %v", st.path, err))
+		s.rep.Loose = append(s.rep.Loose, fmt.Sprintf("remove %q: %v", st.abs, err))
 	}
 }
 
@@ -69,8 +118,12 @@ func (r *sessionResult) err() error { return kernel(cmp.Or(r.server, r.client)) 
 
 // settle moves what has arrived into place and returns the files to try again.
 func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []pendingFile) {
-	culprit, ended := -1, s.ended()
+	culprit := -1
+	noMemory := st.memory && errors.Is(r.server, unix.ENOSPC)
 	for k, f := range todo {
+		if s.ended() {
+			return nil // the rest stays Pending
+		}
 		got, name := r.report.Results[k+1], stagedName(r.first+k)
 		res := &s.rep.Results[f.i]
 		res.Literal += got.Literal
@@ -78,7 +131,9 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 		case staged(st, name):
 			s.rep.Stats.Files++
 			s.rep.Stats.FileBytes += got.Literal
-			if err := s.place(f, st, name); err != nil {
+			if err := s.place(f, st, name); errors.Is(err, errEnded) {
+				return nil
+			} else if err != nil {
 				s.fail(f.i, err)
 			} else if res.State = rsync.Acked; errors.Is(r.source[k], rsync.ErrChanged) {
 				res.State, res.Err = rsync.Changed, r.source[k]
@@ -89,14 +144,14 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 			culprit = max(culprit, k)
 		case r.server == nil && r.client == nil:
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, fs.ErrNotExist))
-		case culprit < 0 && !ended: // in the order of the list, this one broke the session
+		case culprit < 0 && !noMemory: // in the order of the list, this one broke the session
 			culprit = k
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, r.err()))
 		default:
 			again = append(again, f)
 		}
 	}
-	if len(again) == len(todo) && !s.ended() {
+	if len(again) == len(todo) && !noMemory {
 		s.failAll(again, r.err())
 		return nil
 	}
