@@ -10,7 +10,8 @@
 // A pattern that rsync drops because of its length is an error here, and so is
 // a per-directory merge file that exists and cannot be read: rsync goes on
 // without its rules, which copies and deletes what they forbid.
-// The merge files of -F and ": /name" in directories above the transfer root are
+// Where -C is given with different modifiers, each use has its own; rsync gives
+// the first one's to all. The merge files of -F and ": /name" in directories above the transfer root are
 // read once, by [List.Root]; changes to them afterwards have no effect.
 package filter
 

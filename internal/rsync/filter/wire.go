@@ -17,7 +17,10 @@ const maxWire = 5120
 // directory at the destination that it prunes and in extraneous directories
 // below. What s has from merge files of the source follows it as plain rules,
 // for a server that is not recursing does not see the files of the directories
-// above. Rules that are not inherited (modifier n) need not follow.
+// above. Rules that are not inherited (modifier n) need not follow. So the rules
+// are right only for content directories whose scope is s, and while the
+// destination has the source's merge files, which are copied before pruning. A "!"
+// in a merge file of an extraneous directory does not clear what followed.
 //
 // An error says which rule the protocol version cannot express. The result must
 // not be changed.
