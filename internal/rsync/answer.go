@@ -147,7 +147,7 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 
 // blame records a trouble of the source.
 func (x *exchange) blame(res *Result, err error) {
-	if x.said.exited() {
+	if x.said.exited() || errors.Is(err, errOver) {
 		return // what was being read is not to blame for the session's end
 	}
 	res.State, res.Err = NotSent, err
