@@ -147,16 +147,37 @@ func (d *Dialer) checkOptions(o *Options) error {
 	return nil
 }
 
+// checkServer refuses what a daemon of this version does not know. It would end the conversation, the older ones
+// without a word.
+func (d *Dialer) checkServer(o *Options, server int) error {
+	for _, need := range []struct {
+		on      bool
+		option  string
+		version int
+		release string
+	}{
+		{o.DeleteMissing, "--delete-missing-args", 31, "3.1"},
+		{o.Delete, "--delete-during", 29, "2.6.7"},
+		{o.Acks, "--remove-source-files", 29, "2.6.9"},
+	} {
+		if need.on && server < need.version {
+			return d.errorf(KindRefused, need.option, "install rsync "+need.release+" or later there, or do without it",
+				"the server speaks protocol %d and does not know it", server)
+		}
+	}
+	return nil
+}
+
 // sendArgs writes the arguments of the imaginary command to a daemon (1.4, 1.5). server is the version it announced.
 func (d *Dialer) sendArgs(w *wire.Writer, o *Options, protocol, server int) error {
 	// The daemon matches the path against what is there, quoted or not, and would write into what it finds.
 	if strings.ContainsAny(d.Dest.Path, "*?[") {
-		return d.errorf(KindRefused, "path "+d.Dest.Path, "name a directory without * ? [ in its path, or a module that begins there",
+		return d.errorf(KindRefused, "path "+d.Dest.Path,
+			"name a directory without * ? [ in its path, or a module that begins there",
 			"an rsync daemon takes * ? [ in a destination for wildcards")
 	}
-	if o.DeleteMissing && server < 31 {
-		return d.errorf(KindRefused, "--delete-missing-args", "install rsync 3.1 or later there",
-			"the server speaks protocol %d and does not know it", server)
+	if err := d.checkServer(o, server); err != nil {
+		return err
 	}
 	long, target := o.long(protocol), d.Dest.target()
 	values := append(long[:len(long):len(long)], target)
@@ -172,7 +193,8 @@ func (d *Dialer) sendArgs(w *wire.Writer, o *Options, protocol, server int) erro
 		return nil
 	}
 	if protocol < 30 && strings.ContainsAny(strings.Join(values, ""), "\r\n") {
-		return d.errorf(KindRefused, "arguments", "name a directory without line breaks", "protocol %d cannot carry a line break", protocol)
+		return d.errorf(KindRefused, "arguments", "name a directory without line breaks",
+			"protocol %d cannot carry a line break", protocol)
 	}
 	writeArgs(w, append(clear, rest...), protocol)
 	return nil

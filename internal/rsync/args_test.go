@@ -93,6 +93,8 @@ func TestArgsRefused(t *testing.T) {
 		"star":                 {at("a*b"), Options{}, 32, 32},
 		"bracket":              {at("a[b]"), Options{}, 32, 32},
 		"too old to delete":    {at("a"), Options{DeleteMissing: true}, 30, 30},
+		"old to delete in":     {at("a"), Options{Delete: true}, 28, 28},
+		"too old for acks":     {at("a"), Options{Acks: true}, 28, 28},
 		"line break, old":      {at("a\nb"), Options{Protocol: 29}, 29, 29},
 		"line break in option": {at("a"), Options{Protocol: 29, PartialDir: "x\ny"}, 29, 29},
 	} {

@@ -39,7 +39,8 @@ func chooseDigest(offered []string) (d authDigest, ok bool) {
 	return authDigest{}, false
 }
 
-// defaultDigest is what is used when not both sides announce digests: before protocol 30 MD4 over four zero bytes first.
+// defaultDigest is what is used when not both sides announce digests. Before protocol 30 that is MD4 with four zero
+// bytes first.
 func defaultDigest(protocol int) authDigest {
 	if protocol >= 30 {
 		return authDigest{"md5", md5.New}

@@ -59,6 +59,9 @@ func (d *Dialer) Connect(ctx context.Context, o Options) (*Session, error) {
 
 // Modules asks a daemon for the modules that it shows.
 func (d *Dialer) Modules(ctx context.Context) ([]Module, error) {
+	if d.Dest.Kind == Shell {
+		return nil, d.errorf(KindModule, "list modules", "ask a daemon: rsync://HOST/", "a remote shell has none")
+	}
 	var modules []Module
 	err := d.converse(ctx, &Options{}, func(c *conn) (err error) {
 		defer c.close()
@@ -188,7 +191,8 @@ func (d *Dialer) versions(r *wire.Reader, w *wire.Writer, o *Options) (protocol 
 		garbage := []byte{byte(theirs), byte(theirs >> 8), byte(theirs >> 16), byte(theirs >> 24)}
 		rest := make([]byte, min(r.Buffered(), 60))
 		r.Full(rest)
-		return 0, d.errorf(KindNotRsync, "remote shell", "nothing but rsync may write to its output: check .bashrc and the like there",
+		return 0, d.errorf(KindNotRsync, "remote shell",
+			"nothing but rsync may write to its output: check .bashrc and the like there",
 			"the answer is not rsync's: %q", append(garbage, rest...))
 	}
 	if theirs < minProtocol {

@@ -40,7 +40,7 @@ func (s *Session) reason(err error) error {
 func (s *Session) lostError(err error, remarks []remark) error {
 	if s.readErr != nil && !isClosed(s.readErr) {
 		err = s.readErr
-	} else if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) || s.readErr == nil {
+	} else if s.readErr == nil || isClosed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the server closed the connection in the middle")
 	}
 	if words := lastWords(remarks); words != "" {
@@ -101,7 +101,8 @@ func (s *Session) serverError(remarks []remark, code int) error {
 		_, e.Op, _ = strings.Cut(words, "configured to refuse ")
 		e.Kind, e.Hint = KindRefused, "allow it by refuse options of the module, or do without it"
 	case has(": unknown option"):
-		e.Kind, e.Op, e.Hint = KindRefused, unknownOption(words), "the rsync there is too old for it: upgrade it, or do without it"
+		e.Kind, e.Op = KindRefused, unknownOption(words)
+		e.Hint = "the rsync there is too old for it: upgrade it, or do without it"
 	case code == codeUnsupported:
 		e.Kind = KindRefused
 	case code == codeTimeout:

@@ -80,7 +80,7 @@ func (s *Session) Close() error {
 	s.cool()
 	<-s.done
 	if s.shell != nil {
-		s.shell.wait(deathGrace)
+		s.shell.wait(0)
 	}
 	return nil
 }
@@ -184,20 +184,16 @@ func (s *Session) end(err error) error {
 	timer.Stop()
 	s.conn.close()
 	if s.shell != nil {
-		s.shell.wait(shellGrace)
+		grace = shellGrace // its stderr may have more to say, which takes the time of the way
+		if s.conn.cutBecause() != nil {
+			grace = 0
+		}
+		s.shell.wait(grace)
 	}
-	if err == nil && s.lateFailure() == nil {
+	if err == nil && !s.said.exited() && !errors.Is(s.readErr, wire.ErrProtocol) {
 		return nil
 	}
 	return s.reason(err)
-}
-
-// lateFailure returns what went wrong while the server's last words were read after the goodbye.
-func (s *Session) lateFailure() error {
-	if errors.Is(s.readErr, wire.ErrProtocol) {
-		return s.readErr
-	}
-	return nil
 }
 
 // sayError takes part in the error exit of protocol 31 (8.4): the answer to the server's is empty, ours has a code.

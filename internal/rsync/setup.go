@@ -84,7 +84,8 @@ func (d *Dialer) hash(name string, protocol int) (delta.Hash, error) {
 	case name != "":
 		h, ok := delta.ParseHash(strings.ToLower(name))
 		if !ok {
-			return 0, d.errorf(KindRefused, "--checksum-choice", "choose one of "+strings.Join(checksums, " "), "%q is unknown", name)
+			return 0, d.errorf(KindRefused, "--checksum-choice", "choose one of "+strings.Join(checksums, " "),
+				"%q is unknown", name)
 		}
 		return h, nil
 	case protocol < 30:

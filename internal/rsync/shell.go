@@ -13,6 +13,8 @@ import (
 const (
 	// shellGrace is how long a remote shell may take to end by itself after the conversation has ended well.
 	shellGrace = 5 * time.Second
+	// failedShellGrace is how long one may take that has not brought up a server.
+	failedShellGrace = time.Second
 	// stderrGrace is how long we wait for more of its words after it has ended: a process that it left behind (a
 	// connection master of ssh) may hold its stderr open for ever.
 	stderrGrace = time.Second
@@ -101,28 +103,18 @@ func (s *shell) CloseWrite() error {
 	return err
 }
 
-// Close ends the transport; the process is killed unless it has ended.
+// Close ends the transport. The process is left to end by itself, for it may still have to say why: see wait.
 func (s *shell) Close() error {
 	s.CloseWrite()
-	err := s.out.Close()
-	select {
-	case <-s.done:
-	default:
-		s.cmd.Process.Kill()
-	}
-	return err
+	return s.out.Close()
 }
 
-// wait gives the process time to end by itself, and waits for its last words. It returns how the process ended.
+// wait gives the process time to end by itself, kills it if it does not, and waits for its last words. It returns how
+// the process ended.
 func (s *shell) wait(grace time.Duration) error {
-	timer := time.NewTimer(grace)
+	timer := time.AfterFunc(grace, func() { s.cmd.Process.Kill() })
 	defer timer.Stop()
-	select {
-	case <-s.done:
-	case <-timer.C:
-		s.cmd.Process.Kill()
-		<-s.done
-	}
+	<-s.done
 	<-s.said
 	return s.err
 }
@@ -198,7 +190,7 @@ func (s *shell) words() string {
 // shellError explains why a remote shell did not bring up a server. reason is what was noticed on the connection.
 func (d *Dialer) shellError(s *shell, reason error) error {
 	s.Close()
-	ended := s.wait(shellGrace)
+	ended := s.wait(failedShellGrace)
 	hint := "check that the command works by hand: " + strings.Join(s.cmd.Args, " ")
 	var exit *exec.ExitError
 	if errors.As(ended, &exit) {

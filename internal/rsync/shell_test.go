@@ -64,7 +64,7 @@ func TestShellErrors(t *testing.T) {
 	rsynctest.Rsync(t)
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	for _, protocol := range protocols {
+	for _, protocol := range []int{27, 30, 32} {
 		for _, path := range []string{"rel/d", filepath.Join(home, "abs"), ""} {
 			d := shellDialer(rsynctest.Shell(t), path)
 			dst := path
@@ -90,6 +90,21 @@ func TestShellErrors(t *testing.T) {
 			must(t, os.RemoveAll(dst))
 		}
 	}
+}
+
+// TestLateWords has a remote shell that passes on the server's stderr after everything else.
+func TestLateWords(t *testing.T) {
+	rsynctest.Rsync(t)
+	name := filepath.Join(t.TempDir(), "shell")
+	must(t, os.WriteFile(name, []byte("#!/bin/sh\n{ "+rsynctest.Shell(t)+` "$@" 2>&1 >&3 | { words=$(cat); exec 3>&-; sleep 0.2; echo "$words" >&2; } } 3>&1`), 0o755))
+	dst := t.TempDir()
+	write(t, filepath.Join(dst, "way/x"), "x")
+	b := fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "fine", "way")
+	r := send(t, shellDialer(name, dst), rsync.Options{MaxDelete: -1}, b)
+	if r.Results[0].State != rsync.Acked || r.Results[1].State != rsync.Failed {
+		t.Errorf("%+v", r.Results)
+	}
+	checkGoroutines(t)
 }
 
 // TestShellFails has remote shells that do not bring up an rsync.

@@ -7,8 +7,8 @@ import (
 )
 
 // serverPrefixes tell a server's words from those of the remote shell.
-var serverPrefixes = []string{"rsync: ", "rsync error: ", "ERROR: ", "*** ", "could not make way", "ABORTING", "inflate ",
-	"deflate ", "Failed to "}
+var serverPrefixes = []string{"rsync: ", "rsync error: ", "ERROR: ", "*** ", "could not make way", "ABORTING",
+	"inflate ", "deflate ", "Failed to "}
 
 // hearShell takes a line of a remote shell's stderr, where a server writes its errors since 3.2.3 (1.6). Line breaks in
 // names are escaped there.
