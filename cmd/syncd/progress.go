@@ -110,7 +110,11 @@ func (p *progress) line(v view, s sample) string {
 	} else {
 		parts = append([]string{percent(v)}, parts...)
 	}
-	parts = append(parts, human0(s.bytes)+"B", human0(int64(v.rate))+"B/s")
+	amount := human0(s.bytes) + "B"
+	if s.listed {
+		amount += " of " + human0(s.known) + "B"
+	}
+	parts = append(parts, amount, human0(int64(v.rate))+"B/s")
 	if v.left >= 0 {
 		parts = append(parts, clock(v.left)+" left")
 	}

@@ -103,7 +103,7 @@ func TestProgressLines(t *testing.T) {
 		if len(lines) != 2 {
 			t.Fatalf("%d lines in 150 s: %q", len(lines), lines)
 		}
-		want := "50%, 1,500 of 3,000 entries, 5.24MB, 87.38KB/s, 0:01:00 left"
+		want := "50%, 1,500 of 3,000 entries, 5.24MB of 10.49MB, 87.38KB/s, 0:01:00 left"
 		if lines[0] != want {
 			t.Errorf("line %q\nwant %q", lines[0], want)
 		}
