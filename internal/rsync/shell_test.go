@@ -96,7 +96,8 @@ func TestShellErrors(t *testing.T) {
 func TestLateWords(t *testing.T) {
 	rsynctest.Rsync(t)
 	name := filepath.Join(t.TempDir(), "shell")
-	must(t, os.WriteFile(name, []byte("#!/bin/sh\n{ "+rsynctest.Shell(t)+` "$@" 2>&1 >&3 | { words=$(cat); exec 3>&-; sleep 0.2; echo "$words" >&2; } } 3>&1`), 0o755))
+	script := "#!/bin/sh\n" + rsynctest.Shell(t) + ` "$@" 2>"$0.words"; exec >&-; sleep 0.2; cat "$0.words" >&2`
+	must(t, os.WriteFile(name, []byte(script), 0o755))
 	dst := t.TempDir()
 	write(t, filepath.Join(dst, "way/x"), "x")
 	b := fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "fine", "way")
