@@ -68,7 +68,8 @@ func sameOutput(t *testing.T, rsync string, seed uint64, ours, theirs [2]string)
 func syncd(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, stderr bytes.Buffer
-	code := run(context.Background(), args, streams{strings.NewReader(""), &out, &stderr}, func(string) string { return "" })
+	noEnv := func(string) string { return "" }
+	code := run(context.Background(), args, streams{strings.NewReader(""), &out, &stderr}, noEnv)
 	if code != exitDone {
 		t.Fatalf("syncd %q: exit %d: %s", args, code, stderr.String())
 	}
