@@ -98,10 +98,8 @@ func TestLateWords(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "shell")
 	script := "#!/bin/sh\n" + rsynctest.Shell(t) + ` "$@" 2>"$0.words"; exec >&-; sleep 0.2; cat "$0.words" >&2`
 	must(t, os.WriteFile(name, []byte(script), 0o755))
-	dst := t.TempDir()
-	write(t, filepath.Join(dst, "way/x"), "x")
-	b := fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "fine", "way")
-	r := send(t, shellDialer(name, dst), rsync.Options{MaxDelete: -1}, b)
+	b := fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "fine", strings.Repeat("n", 256))
+	r := send(t, shellDialer(name, t.TempDir()), rsync.Options{MaxDelete: -1}, b)
 	if r.Results[0].State != rsync.Acked || r.Results[1].State != rsync.Failed {
 		t.Errorf("%+v", r.Results)
 	}
