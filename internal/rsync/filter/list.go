@@ -11,7 +11,8 @@
 // a per-directory merge file that exists and cannot be read: rsync goes on
 // without its rules, which copies and deletes what they forbid.
 // Where -C is given with different modifiers, each use has its own; rsync gives
-// the first one's to all. The merge files of -F and ": /name" in directories above the transfer root are
+// the first one's to all. The merge files of -F and ": /name" in directories
+// above the transfer root are
 // read once, by [List.Root]; changes to them afterwards have no effect.
 package filter
 
@@ -202,6 +203,9 @@ func (b *builder) addStatement(st statement) error {
 	if st.excludeSelf {
 		self := &rule{text: path.Base(st.pattern)}
 		self.pattern = compile(self.text)
+		if b.known != nil {
+			self.sides = senderSide | receiverSide // even with --delete-excluded, as in bothSides
+		}
 		b.rules = append(b.rules, self)
 	}
 	switch st.kind {
