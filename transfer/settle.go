@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -220,31 +221,33 @@ func resumes(o outcome) bool {
 	return n >= 1<<20
 }
 
-// postpone lets a batch wait. One that fails again and again while others do not holds an entry that the server dies
-// of: halves find it.
+// postpone lets a batch wait. One that fails again and again while others do not may hold an entry that the server dies
+// of: halves find it. A single one is tried as often as a network may need.
 func (e *Engine) postpone(b *batch, err error) {
-	due := time.Now().Add(e.cfg.tuning.sessionBackoff.Delay(max(1, b.tries)))
-	if b.tries < 3 || e.badRun >= b.tries {
+	n := b.primaries()
+	switch {
+	case b.tries < 3 || e.badRun >= b.tries || n == 1 && b.tries < sessionTries:
+		due := time.Now().Add(e.cfg.tuning.sessionBackoff.Delay(max(1, b.tries)))
 		e.delayed = append(e.delayed, delayed{due: due, b: b})
 		return
+	case n == 1:
+		i := slices.IndexFunc(b.about, func(a about) bool { return a.primary })
+		e.drop(b, i)
+		e.fail(b.path(i), err, &e.counters.refused)
+	default:
+		e.halve(b)
 	}
-	n := b.primaries()
-	if n == 1 {
-		for i := range b.about {
-			if b.about[i].primary {
-				e.drop(b, i)
-				e.fail(b.path(i), err, &e.counters.refused)
-			}
-		}
-		e.release(b.parts)
-		return
-	}
-	seen := 0
+	e.release(b.parts)
+}
+
+// halve makes two batches of one, which both hold the directories that wait for it.
+func (e *Engine) halve(b *batch) {
 	half := make([]bool, len(b.about))
+	left := b.primaries() / 2
 	for i := range half {
-		half[i] = b.about[i].primary && seen < n/2
-		if b.about[i].primary {
-			seen++
+		if b.about[i].primary && left > 0 {
+			half[i] = true
+			left--
 		}
 	}
 	for _, first := range []bool{true, false} {
@@ -252,9 +255,8 @@ func (e *Engine) postpone(b *batch, err error) {
 		for _, p := range b.parts {
 			e.hold(s, p)
 		}
-		e.delayed = append(e.delayed, delayed{due: due, b: s})
+		e.enqueue(s)
 	}
-	e.release(b.parts)
 }
 
 // pruneAgain has the directories of a broken prune batch listed anew: what is deleted must not be here now.
