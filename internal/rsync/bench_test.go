@@ -41,3 +41,27 @@ func BenchmarkSmallFiles(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBigFile sends one big file, whole and as a delta of itself.
+func BenchmarkBigFile(b *testing.B) {
+	const size = 256 << 20
+	s := rsynctest.Daemon(b, rsynctest.Config{})
+	src := b.TempDir()
+	write(b, filepath.Join(src, "big"), noise(1, size))
+	batch := treeBatch(b, src)
+	for _, whole := range []bool{true, false} {
+		b.Run(fmt.Sprintf("whole=%v", whole), func(b *testing.B) {
+			b.SetBytes(size)
+			o := archive()
+			o.WholeFile, o.IgnoreTimes = whole, true
+			for b.Loop() {
+				sess, err := dialer(b, s, "m/big").Connect(b.Context(), o)
+				must(b, err)
+				r, err := sess.Send(b.Context(), batch)
+				if err != nil || r.Stats.Files != 1 || (r.Stats.Literal == size) != whole {
+					b.Fatalf("%+v, %v", r.Stats, err)
+				}
+			}
+		})
+	}
+}

@@ -179,6 +179,12 @@ func (s *Session) serverExit(p []byte) error {
 	}
 	s.said.die(code)
 	s.demux.Discard()
+	if s.warm.TryLock() {
+		if !s.warm.over {
+			s.conn.close() // nobody is there to answer, and whoever waits for Done is to know
+		}
+		s.warm.Unlock()
+	}
 	return nil
 }
 

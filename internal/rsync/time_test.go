@@ -90,7 +90,10 @@ func TestServersTimeout(t *testing.T) {
 
 // TestWarm lets a session wait for longer than the daemon's timeout before it is used.
 func TestWarm(t *testing.T) {
-	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{"timeout": "1"}}}})
+	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
+		{Name: "m", Options: map[string]string{"timeout": "1"}},
+		{Name: "ro", Options: map[string]string{"read only": "yes"}},
+	}})
 	sess, err := dialer(t, s, "m").Connect(t.Context(), archive())
 	must(t, err)
 	select {
@@ -107,6 +110,13 @@ func TestWarm(t *testing.T) {
 	if _, err := sess.Send(t.Context(), b); err == nil {
 		t.Error("a second batch was sent")
 	}
+
+	// What the server has against the module comes to light while the session waits.
+	sess, err = dialer(t, s, "ro").Connect(t.Context(), archive())
+	must(t, err)
+	<-sess.Done()
+	_, err = sess.Send(t.Context(), b)
+	wantKind(t, err, rsync.KindReadOnly)
 
 	// A server that goes away is noticed without being used.
 	sess, err = dialer(t, s, "m").Connect(t.Context(), archive())
