@@ -81,13 +81,14 @@ func (a *attributes) mode(e *flist.Entry, old *unix.Stat_t) uint32 {
 
 // sameTime is the comparison of the quick check (protocol 9.4).
 func (a *attributes) sameTime(e *flist.Entry, st *unix.Stat_t) bool {
+	sec, nsec := mtime(st)
 	switch {
 	case a.window < 0:
-		return st.Mtim.Sec == e.Mtime && int32(st.Mtim.Nsec) == e.Nsec
-	case st.Mtim.Sec < e.Mtime:
-		return uint64(e.Mtime)-uint64(st.Mtim.Sec) <= uint64(a.window)
+		return sec == e.Mtime && nsec == e.Nsec
+	case sec < e.Mtime:
+		return uint64(e.Mtime)-uint64(sec) <= uint64(a.window)
 	}
-	return uint64(st.Mtim.Sec)-uint64(e.Mtime) <= uint64(a.window)
+	return uint64(sec)-uint64(e.Mtime) <= uint64(a.window)
 }
 
 // differ compares what stands here with the entry and returns the bits of the item. base are bits already known: where
@@ -176,7 +177,8 @@ func (a *attributes) applyOwner(t target, e *flist.Entry, st *unix.Stat_t) (chan
 
 func (a *attributes) applyTime(t target, e *flist.Entry, st *unix.Stat_t) error {
 	same := a.sameTime(e, st)
-	exact := st.Mtim.Sec == e.Mtime && int32(st.Mtim.Nsec) == e.Nsec
+	sec, nsec := mtime(st)
+	exact := sec == e.Mtime && nsec == e.Nsec
 	if !a.keepTime(e.Mode) || exact || t.time == timeLater || same && t.time == timeChecked {
 		return nil
 	}

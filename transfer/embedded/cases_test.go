@@ -222,6 +222,38 @@ func TestMaxDelete(t *testing.T) {
 	}
 }
 
+// Large files go another way than the small ones of the other tests.
+func TestLargeFiles(t *testing.T) {
+	long := strings.Repeat("n", 255)
+	src := []treetest.Entry{
+		treetest.Dir("setgid", treetest.Mode(0o2755)), treetest.File("setgid/new", large), treetest.File("setgid/small", "x"),
+		treetest.File(long, large, treetest.Mode(0o4755), treetest.Mtime(-5, 999999999)), treetest.File("dir", large),
+		treetest.File("fifo", large), treetest.File("link", large), treetest.File("old", large, treetest.Mode(0o600)),
+	}
+	dst := []treetest.Entry{
+		treetest.Dir("dir"), treetest.Fifo("fifo"), treetest.Symlink("link", "/etc/passwd"), treetest.File("old", "old"),
+		treetest.Dir("setgid", treetest.Mode(0o2755)),
+	}
+	if os.Geteuid() == 0 {
+		dst = append(dst, treetest.Dir("setgid", treetest.Mode(0o2755), treetest.Owner(0, 12)))
+	}
+	for name, set := range map[string]func(*rsync.Options){
+		"archive":    func(*rsync.Options) {},
+		"no perms":   func(o *rsync.Options) { o.Perms = false },
+		"no owners":  func(o *rsync.Options) { o.Owner, o.Group = false, false },
+		"names only": func(o *rsync.Options) { o.Perms, o.Owner, o.Group = false, false, false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from, to, want := pair(t, src, dst)
+			o := archive()
+			set(&o)
+			likeRsync(t, from, to, want, o)
+			clean(t, to)
+		})
+	}
+}
+
 // Entries of mode 0 are deletions (protocol 9.2).
 func TestMissing(t *testing.T) {
 	for _, force := range []bool{true, false} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -166,9 +167,14 @@ func chown(dir int, name string, uid, gid int) error {
 	return eintr(func() error { return unix.Fchownat(dir, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW) })
 }
 
+// mtime returns seconds and nanoseconds: the fields are of different types on different machines.
+func mtime(st *unix.Stat_t) (sec int64, nsec int32) { return int64(st.Mtim.Sec), int32(st.Mtim.Nsec) }
+
 func setMtime(dir int, name string, sec int64, nsec int32) error {
-	m := unix.Timespec{Nsec: int64(nsec)}
-	m.Sec = sec
+	m, err := unix.TimeToTimespec(time.Unix(sec, int64(nsec)))
+	if err != nil {
+		return err // a time that a 32-bit kernel cannot be told
+	}
 	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, m}
 	return eintr(func() error { return unix.UtimesNanoAt(dir, name, ts, unix.AT_SYMLINK_NOFOLLOW) })
 }

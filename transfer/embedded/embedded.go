@@ -43,6 +43,7 @@ type Dest struct {
 	Wrap func(io.ReadWriteCloser) io.ReadWriteCloser
 
 	path   string // absolute
+	memory string // memoryDir
 	umask  uint32
 	root   bool            // the process may give files away
 	member map[uint32]bool // groups of an unprivileged process
@@ -58,30 +59,25 @@ type Dest struct {
 	rootTime sync.Mutex // held while the root's time is set, or put back after making or removing a staging directory
 }
 
-// Open returns dir as a destination. Its last component may be missing: the first Send that is no dry run creates it,
-// as rsync does. A symlink given as dir is followed. What a killed process left of its staging directories is removed.
+// Open returns dir as a destination. It may be missing: the first Send that is no dry run creates it, as rsync does
+// its last component, or all of it with [rsync.Options].Mkpath. A symlink given as dir is followed. What a killed
+// process left of its staging directories is removed.
 func Open(dir string) (*Dest, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, openError(dir, err)
 	}
 	d := &Dest{
-		path: abs, fd: -1, root: os.Geteuid() == 0, umask: umask(),
+		path: abs, memory: memoryDir, fd: -1, root: os.Geteuid() == 0, umask: umask(),
 		member: groups(), stages: make(map[string]bool), loose: make(map[string]*loosened),
 	}
-	d.fd, err = openRoot(abs)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		parent, err := openRoot(filepath.Dir(abs))
-		if err != nil {
-			return nil, openError(dir, err)
-		}
-		_ = unix.Close(parent)
-		d.fd = -1
-	case err != nil:
-		return nil, openError(dir, err)
-	default:
+	switch d.fd, err = openRoot(abs); {
+	case err == nil:
 		d.sweep()
+	case errors.Is(err, fs.ErrNotExist):
+		d.fd = -1
+	default:
+		return nil, openError(dir, err)
 	}
 	return d, nil
 }
@@ -97,12 +93,14 @@ func openError(dir string, err error) error {
 		e.Hint = "create the directory that is to hold it first"
 	case errors.Is(err, unix.ENOTDIR):
 		e.Hint = "the destination must be a directory"
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "check owners and modes of the directories that lead there, or run as another user"
 	}
 	return e
 }
 
 // ensure makes the destination exist. It reports whether it does: in a dry run it may stay missing.
-func (d *Dest) ensure(dry bool) (exists bool, err error) {
+func (d *Dest) ensure(o rsync.Options) (exists bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -110,11 +108,15 @@ func (d *Dest) ensure(dry bool) (exists bool, err error) {
 		return false, fmt.Errorf("destination %s: %w", d.path, fs.ErrClosed)
 	case d.fd >= 0:
 		return true, nil
-	case dry:
-		return false, nil
+	}
+	if err := d.parents(o); err != nil || o.DryRun {
+		return false, err
 	}
 	err = unix.Mkdir(d.path, 0o777)
 	if err != nil && err != unix.EEXIST {
+		if fatal := d.fatal(err); fatal != nil {
+			return false, fatal
+		}
 		return false, openError(d.path, fmt.Errorf("mkdir: %w", err))
 	}
 	d.isNew = err == nil
@@ -123,6 +125,25 @@ func (d *Dest) ensure(dry bool) (exists bool, err error) {
 		return false, openError(d.path, err)
 	}
 	return true, nil
+}
+
+// parents looks for the directory that is to hold the destination, and makes it if that is asked for.
+func (d *Dest) parents(o rsync.Options) error {
+	dir := filepath.Dir(d.path)
+	if o.Mkpath {
+		if o.DryRun {
+			return nil
+		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return openError(d.path, err)
+		}
+		return nil
+	}
+	fd, err := openRoot(dir)
+	if err != nil {
+		return openError(d.path, err)
+	}
+	return unix.Close(fd)
 }
 
 // takeNew reports, once, that the destination was created by the Send that asks.

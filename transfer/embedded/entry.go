@@ -214,7 +214,7 @@ func (s *send) sameNode(e *flist.Entry, at place) (bool, error) {
 	}
 	switch {
 	case isDevice(e.Mode):
-		return at.st.Rdev == unix.Mkdev(e.Major, e.Minor), nil
+		return uint64(at.st.Rdev) == unix.Mkdev(e.Major, e.Minor), nil
 	case isSymlink(e.Mode):
 		have, err := readlink(at.dir, at.name, len(e.Target))
 		if err != nil {

@@ -9,11 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -200,6 +199,31 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// What does not fit into memory goes the other way.
+func TestMemoryFull(t *testing.T) {
+	memory, dst := t.TempDir(), treetest.TempDir(t)
+	mount(t, memory, "nr_inodes=4")
+	d := open(t, dst)
+	d.memory = memory
+	var names []string
+	for k := range 20 {
+		names = append(names, fmt.Sprint("f", k))
+	}
+	rec := list(func(name string) (rsync.File, error) { return content("hello " + name), nil }, names...)
+	rep, err := d.Send(t.Context(), rec.b, archive())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rep.Results[1:] {
+		data, err := os.ReadFile(filepath.Join(dst, names[i]))
+		if r.State != rsync.Acked || string(data) != "hello "+names[i] {
+			t.Errorf("%s: %v %v; %q, %v", names[i], r.State, r.Err, data, err)
+		}
+	}
+	clean(t, dst)
+	clean(t, memory)
+}
+
 func TestReadOnly(t *testing.T) {
 	dst := t.TempDir()
 	mount(t, dst, "")
@@ -213,6 +237,9 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// large is too much to go through memory.
+var large = strings.Repeat("large file ", 2*smallFile/11)
+
 // A mount inside the destination is no obstacle, though nothing can be renamed into it.
 func TestMountInside(t *testing.T) {
 	dst := t.TempDir()
@@ -222,7 +249,8 @@ func TestMountInside(t *testing.T) {
 	mount(t, filepath.Join(dst, "m"), "")
 	src := t.TempDir()
 	treetest.Write(t, src, treetest.Dir("m", treetest.Mtime(5, 6)), treetest.File("m/f", "hello", treetest.Mode(0o4751),
-		treetest.Owner(3, 4), treetest.Mtime(7, 8)), treetest.Symlink("m/l", "x"))
+		treetest.Owner(3, 4), treetest.Mtime(7, 8)), treetest.Symlink("m/l", "x"),
+		treetest.File("m/large", large, treetest.Mode(0o4751), treetest.Owner(3, 4), treetest.Mtime(7, 8)))
 	rep, _ := sendTree(t, src, dst, archive())
 	for i, r := range rep.Results {
 		if r.State != rsync.Acked {
@@ -232,41 +260,39 @@ func TestMountInside(t *testing.T) {
 	treetest.Equal(t, src, dst, treetest.Options{})
 }
 
-// Cancelled in the middle of a file, Send returns soon and leaves neither half a file nor a temporary one.
+// Cancelled in the middle of a file, Send leaves neither half a file nor a temporary one, nor, which is what the bubble
+// is for, a goroutine that does not end.
 func TestCancel(t *testing.T) {
-	before := runtime.NumGoroutine()
-	dst := treetest.TempDir(t)
-	treetest.Write(t, dst, treetest.File("old", "as it was"))
-	cause := errors.New("stop")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	endless := &endless{at: 3 << 20, hook: func() { cancel(cause) }}
-	rec := list(func(name string) (rsync.File, error) {
-		if name == "a" {
-			return content("hello"), nil
+	for _, c := range []struct{ size, at int64 }{
+		{smallFile, smallFile / 2}, // through memory
+		{1 << 40, 2 << 20},         // through the destination's file system
+	} {
+		dst := treetest.TempDir(t)
+		treetest.Write(t, dst, treetest.File("old", "as it was"))
+		synctest.Test(t, func(t *testing.T) {
+			cause := errors.New("stop")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			source := &endless{at: c.at, hook: func() { cancel(cause) }}
+			rec := list(func(name string) (rsync.File, error) { return fakeFile{source, c.size, nil}, nil }, "old", "z")
+			for i := range rec.b.Entries {
+				rec.b.Entries[i].Size = c.size
+			}
+			rep, err := open(t, dst).Send(ctx, rec.b, archive())
+			if !errors.Is(err, cause) || rep.Complete || rep.ExitCode != codeInterrupted {
+				t.Errorf("got %v, complete %v, exit code %d", err, rep.Complete, rep.ExitCode)
+			}
+			if len(rep.Loose) > 0 { // what could not be cleaned up
+				t.Error(rep.Loose)
+			}
+			if got := rep.Results[1]; got.State != rsync.Pending {
+				t.Errorf("the file under way is %v: %v", got.State, got.Err)
+			}
+		})
+		if data, err := os.ReadFile(filepath.Join(dst, "old")); err != nil || string(data) != "as it was" {
+			t.Errorf("old file: %q, %v", data, err)
 		}
-		return fakeFile{endless, 1 << 40, nil}, nil
-	}, "a", "old", "z")
-	d := open(t, dst)
-	rep, err := d.Send(ctx, rec.b, archive())
-	if !errors.Is(err, cause) || rep.Complete || rep.ExitCode != codeInterrupted {
-		t.Errorf("got %v, complete %v, exit code %d", err, rep.Complete, rep.ExitCode)
+		clean(t, dst)
 	}
-	if got := rep.Results[2].State; got != rsync.Pending {
-		t.Errorf("the file under way is %v: %v", got, rep.Results[2].Err)
-	}
-	if data, err := os.ReadFile(filepath.Join(dst, "old")); err != nil || string(data) != "as it was" {
-		t.Errorf("old file: %q, %v", data, err)
-	}
-	clean(t, dst)
-	for range 1000 { // what is on its way out has nothing left to wait for
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		runtime.Gosched()
-		time.Sleep(time.Millisecond)
-	}
-	buf := make([]byte, 1<<20)
-	t.Errorf("goroutines left:\n%s", buf[:runtime.Stack(buf, true)])
 }
 
 // endless is a source that calls a hook once it has been read so far.
@@ -353,17 +379,33 @@ func TestStageIsNotDeleted(t *testing.T) {
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	treetest.Write(t, dir, treetest.File("file", ""), treetest.Dir("real"), treetest.Symlink("link", "real"))
+	send := func(path string, o rsync.Options) error {
+		d, err := Open(filepath.Join(dir, path))
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		_, err = d.Send(t.Context(), &rsync.Batch{}, o)
+		return err
+	}
+	dry, mkpath := archive(), archive()
+	dry.DryRun, mkpath.Mkpath = true, true
 	for _, c := range []struct {
 		path string
+		o    rsync.Options
 		want error
 	}{
-		{"file", unix.ENOTDIR}, {"no/such", fs.ErrNotExist}, {"file/x", unix.ENOTDIR},
+		{"file", archive(), unix.ENOTDIR}, {"file/x", archive(), unix.ENOTDIR}, {"file/x", mkpath, unix.ENOTDIR},
+		{"no/such", archive(), fs.ErrNotExist}, {"no/such", dry, fs.ErrNotExist},
 	} {
-		_, err := Open(filepath.Join(dir, c.path))
+		err := send(c.path, c.o)
 		if e, ok := errors.AsType[*rsync.Error](err); !ok || !errors.Is(err, c.want) || e.Hint == "" ||
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", c.path, err)
 		}
+	}
+	if err := send("no/such", mkpath); err != nil {
+		t.Error(err)
 	}
 	rec := list(func(string) (rsync.File, error) { return content("hello"), nil }, "f")
 	if _, err := open(t, filepath.Join(dir, "link")).Send(t.Context(), rec.b, archive()); err != nil {

@@ -26,7 +26,7 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 	if err := checkOptions(b, o); err != nil {
 		return rep, err
 	}
-	exists, err := d.ensure(o.DryRun)
+	exists, err := d.ensure(o)
 	if err != nil {
 		return rep, err
 	}

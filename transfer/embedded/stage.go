@@ -27,44 +27,66 @@ type stage struct {
 	memory bool   // it is elsewhere, in memory
 }
 
-// shm is where a staging directory in memory can be. The server syncs every file to disk, which takes about 2 ms for
+// memoryDir is where a staging directory in memory can be. The server syncs every file to disk, which takes about 2 ms for
 // each on an SSD, a hundred times as long as a small file needs otherwise; in memory that costs nothing.
-const shm = "/dev/shm"
+const memoryDir = "/dev/shm"
 
 // memoryStage makes a staging directory in memory for so many bytes of files, or returns nil where that cannot be.
-func memoryStage(bytes int64) *stage {
+func (d *Dest) memoryStage(bytes int64) *stage {
 	var fs unix.Statfs_t
-	err := eintr(func() error { return unix.Statfs(shm, &fs) })
-	if err != nil || fs.Type != unix.TMPFS_MAGIC || int64(fs.Bavail) < 4*bytes/fs.Bsize {
+	err := eintr(func() error { return unix.Statfs(d.memory, &fs) })
+	if err != nil || fs.Type != unix.TMPFS_MAGIC || int64(fs.Bavail) < 4*bytes/int64(fs.Bsize) {
 		return nil
 	}
-	g := &stage{abs: filepath.Join(shm, stagePrefix+randomName()), memory: true}
-	if eintr(func() error { return unix.Mkdir(g.abs, 0o700) }) != nil {
-		return nil
-	}
-	if g.fd, err = openStage(unix.AT_FDCWD, g.abs); err != nil {
+	for range stageTries {
+		g := &stage{abs: filepath.Join(d.memory, stagePrefix+randomName()), memory: true}
+		if eintr(func() error { return unix.Mkdir(g.abs, 0o700) }) != nil {
+			return nil
+		}
+		if g.fd, err = openStage(unix.AT_FDCWD, g.abs); err == nil {
+			return g
+		}
 		_ = unlink(unix.AT_FDCWD, g.abs, true)
-		return nil
 	}
-	return g
+	return nil
 }
 
 func randomName() string { return strconv.FormatUint(rand.Uint64(), 36) }
 
+// errSwept says that another process took a new staging directory for one left behind, before it was locked. That can
+// happen, but not often.
+var errSwept = errors.New("removed by another process")
+
+const stageTries = 3
+
 func openStage(dir int, name string) (int, error) {
 	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_ = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) // where there are no locks, no one takes it for left behind
+	if err != nil {
+		return -1, err
 	}
-	return fd, err
+	// Where there are no locks, no one takes it for left behind.
+	locked := eintr(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && (locked == unix.EWOULDBLOCK || st.Nlink == 0) {
+		err = errSwept
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // newStage makes a staging directory at the destination's top, or, where an unprivileged process may not write there,
 // in the directory near, which holds a file that is to arrive.
 func (d *Dest) newStage(root *dirs, near string) (*stage, error) {
-	g, err := d.makeStage(root, ".")
-	if errors.Is(err, unix.EACCES) && near != "." {
-		g, err = d.makeStage(root, near)
+	var g *stage
+	err := errSwept
+	for try := 0; try < stageTries && errors.Is(err, errSwept); try++ {
+		g, err = d.makeStage(root, ".")
+		if errors.Is(err, unix.EACCES) && near != "." {
+			g, err = d.makeStage(root, near)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for arriving files: %w", err)
@@ -87,6 +109,7 @@ func (d *Dest) makeStage(in *dirs, dir string) (*stage, error) {
 		if g.fd, err = openStage(fd, name); err == nil {
 			return g, nil
 		}
+		_ = unlink(fd, name, true)
 	}
 	d.dropStage(g)
 	return nil, err
@@ -139,7 +162,8 @@ func (d *Dest) keepTime(dir int, f func() error) error {
 	st, statErr := lstat(dir, ".")
 	err := eintr(f)
 	if err == nil && statErr == nil && st != nil {
-		_ = setMtime(dir, ".", st.Mtim.Sec, int32(st.Mtim.Nsec)) // not ours to set: then no one else keeps it exact either
+		sec, nsec := mtime(st)
+		_ = setMtime(dir, ".", sec, nsec) // not ours to set: then no one else keeps it exact either
 	}
 	return err
 }
@@ -169,7 +193,7 @@ func (d *Dest) sweep() {
 	sweepIn(d.fd, ".", func(dir int, name string) error {
 		return d.keepTime(dir, func() error { return unlink(dir, name, true) })
 	})
-	sweepIn(unix.AT_FDCWD, shm, func(dir int, name string) error { return unlink(dir, name, true) })
+	sweepIn(unix.AT_FDCWD, d.memory, func(dir int, name string) error { return unlink(dir, name, true) })
 }
 
 // sweepIn does what it can: what is left behind costs room, not correctness.

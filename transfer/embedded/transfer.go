@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strconv"
 
@@ -31,7 +30,7 @@ const (
 func (s *send) transfer() {
 	small, rest := s.portions()
 	if len(small) > 0 {
-		if st := memoryStage(portion); st != nil {
+		if st := s.d.memoryStage(portion); st != nil {
 			for _, todo := range small {
 				rest = append(rest, s.transferBy(todo, st)...)
 			}
@@ -116,6 +115,9 @@ func stagedName(n int) string { return strconv.Itoa(1e9 + n) }
 
 func (r *sessionResult) err() error { return kernel(cmp.Or(r.server, r.client)) }
 
+// errIgnored says that the server did not keep a file that was sent to it, and said nothing.
+var errIgnored = errors.New("not kept by the receiver")
+
 // settle moves what has arrived into place and returns the files to try again.
 func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []pendingFile) {
 	culprit := -1
@@ -143,7 +145,7 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 			res.State, res.Err = rsync.NotSent, r.source[k]
 			culprit = max(culprit, k)
 		case r.server == nil && r.client == nil:
-			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, fs.ErrNotExist))
+			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, errIgnored))
 		case culprit < 0 && !noMemory: // in the order of the list, this one broke the session
 			culprit = k
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, r.err()))
