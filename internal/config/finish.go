@@ -1,6 +1,10 @@
 package config
 
-import "github.com/syncd/syncd/internal/rsync"
+import (
+	"path/filepath"
+
+	"github.com/syncd/syncd/internal/rsync"
+)
 
 // finish checks what belongs together and fills in what follows from it.
 func (f *flags) finish() error {
@@ -15,6 +19,11 @@ func (f *flags) finish() error {
 	}
 	c.Session.MaxDelete = c.MaxDelete
 	c.Session.Timeout = c.Timeout
+	base, err := filepath.Abs(c.Source)
+	if err != nil {
+		return &UsageError{What: printable(c.Source), Reason: reason(err), Remedy: "give SRC as an absolute path"}
+	}
+	c.Filter.Base = base
 	return f.rules.build(c.Filter)
 }
 

@@ -68,18 +68,15 @@ func (f *flags) from(add func(*filter.List, string, io.Reader, bool) error) func
 // second one keeps those files themselves out of the copy.
 func (f *flags) perDirectory() error {
 	f.rules.perF++
-	rule := ": /.rsync-filter"
-	if f.rules.perF == 2 {
-		rule = "- .rsync-filter"
-	}
-	if f.rules.perF <= 2 {
-		f.rules.add = append(f.rules.add, func(l *filter.List) error { return l.Filter(rule) })
+	if second := f.rules.perF == 2; f.rules.perF <= 2 {
+		f.rules.add = append(f.rules.add, func(l *filter.List) error { return l.PerDirectory(second) })
 	}
 	return nil
 }
 
 // build makes the list. The CVS rules come last, wherever -C stood (rsync(1)).
 func (r *rules) build(l *filter.List) error {
+	l.From0 = r.from0
 	for _, add := range r.add {
 		if err := add(l); err != nil {
 			return err
