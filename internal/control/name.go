@@ -1,0 +1,123 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Names of files are any bytes, and JSON holds only Unicode: a name that is not
+// goes escaped under its key and as it is, in base64, under the key with _bytes.
+
+func encodeName(name string) (text string, raw []byte) {
+	if utf8.ValidString(name) {
+		return name, nil
+	}
+	return printable(name), []byte(name)
+}
+
+func decodeName(text string, raw []byte) string {
+	if raw != nil {
+		return string(raw)
+	}
+	return text
+}
+
+type pathBytes struct {
+	PathBytes []byte `json:"path_bytes,omitempty"`
+}
+
+// MarshalJSON keeps a path that is no UTF-8.
+func (f Failure) MarshalJSON() ([]byte, error) {
+	type plain Failure // without this method
+	v := struct {
+		plain
+		pathBytes
+	}{plain: plain(f)}
+	v.Path, v.PathBytes = encodeName(f.Path)
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (f *Failure) UnmarshalJSON(p []byte) error {
+	type plain Failure
+	v := struct {
+		*plain
+		pathBytes
+	}{plain: (*plain)(f)}
+	if err := json.Unmarshal(p, &v); err != nil {
+		return err
+	}
+	f.Path = decodeName(f.Path, v.PathBytes)
+	return nil
+}
+
+// MarshalJSON keeps a path that is no UTF-8.
+func (w Why) MarshalJSON() ([]byte, error) {
+	type plain Why
+	v := struct {
+		plain
+		pathBytes
+	}{plain: plain(w)}
+	v.Path, v.PathBytes = encodeName(w.Path)
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (w *Why) UnmarshalJSON(p []byte) error {
+	type plain Why
+	v := struct {
+		*plain
+		pathBytes
+	}{plain: (*plain)(w)}
+	if err := json.Unmarshal(p, &v); err != nil {
+		return err
+	}
+	w.Path = decodeName(w.Path, v.PathBytes)
+	return nil
+}
+
+// MarshalJSON keeps a path that is no UTF-8.
+func (r Request) MarshalJSON() ([]byte, error) {
+	type plain Request
+	v := struct {
+		plain
+		pathBytes
+	}{plain: plain(r)}
+	v.Path, v.PathBytes = encodeName(r.Path)
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (r *Request) UnmarshalJSON(p []byte) error {
+	type plain Request
+	v := struct {
+		*plain
+		pathBytes
+	}{plain: (*plain)(r)}
+	if err := json.Unmarshal(p, &v); err != nil {
+		return err
+	}
+	r.Path = decodeName(r.Path, v.PathBytes)
+	return nil
+}
+
+// printable is a name as it is shown: control characters and bytes that are no
+// UTF-8 as rsync prints them, \#ooo in octal, so that no name can move the
+// cursor of an operator's terminal.
+func printable(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 || r < ' ' || r >= 0x7f && r < 0xa0 {
+			for _, c := range []byte(s[i : i+size]) {
+				fmt.Fprintf(&b, `\#%03o`, c)
+			}
+		} else {
+			b.WriteString(s[i : i+size])
+		}
+		i += size
+	}
+	return b.String()
+}
