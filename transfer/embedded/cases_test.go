@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,9 @@ func likeRsync(t *testing.T, from, to, want string, o rsync.Options) (*rsync.Rep
 
 // deletesLikeRsync compares the run with rsync's run, and the dry run with the run: rsync's announces to delete some
 // directories that it then keeps for what is protected in them. The times of what is left are those of the test.
-func deletesLikeRsync(t *testing.T, from, to, want string, o rsync.Options, rules ...string) (*rsync.Report, *recorder) {
+func deletesLikeRsync(
+	t *testing.T, from, to, want string, o rsync.Options, rules ...string,
+) (*rsync.Report, *recorder) {
 	t.Helper()
 	var args []string
 	for _, r := range rules {
@@ -109,13 +112,16 @@ func TestObstacles(t *testing.T) {
 			t.Parallel()
 			outside := t.TempDir()
 			from, to, want := pair(t, src, []treetest.Entry{
-				treetest.Dir("file-for-dir"), treetest.Symlink("file-for-link", "/etc/passwd"), treetest.Fifo("file-for-fifo"),
-				treetest.Dir("file-for-full-dir"), treetest.Dir("file-for-full-dir/sub"), treetest.File("file-for-full-dir/sub/f", ""),
+				treetest.Dir("file-for-dir"), treetest.Symlink("file-for-link", "/etc/passwd"),
+				treetest.Fifo("file-for-fifo"), treetest.Dir("file-for-full-dir"), treetest.Dir("file-for-full-dir/sub"),
+				treetest.File("file-for-full-dir/sub/f", ""),
 				treetest.File("dir-for-file", ""), treetest.Symlink("dir-for-link", outside),
 				treetest.File("link-for-file", ""), treetest.Dir("link-for-dir"), treetest.Symlink("link", "old"),
 				treetest.Dir("link-for-full-dir"), treetest.Fifo("link-for-full-dir/f"),
-				treetest.File("fifo-for-file", ""), treetest.Fifo("fifo", treetest.Mode(0o666)), treetest.Fifo("socket-for-fifo"),
-				treetest.Dir("extra"), treetest.Dir("extra/sub"), treetest.File("extra/sub/f", ""), treetest.Symlink("extra/l", "/"),
+				treetest.File("fifo-for-file", ""), treetest.Fifo("fifo", treetest.Mode(0o666)),
+				treetest.Fifo("socket-for-fifo"),
+				treetest.Dir("extra"), treetest.Dir("extra/sub"), treetest.File("extra/sub/f", ""),
+				treetest.Symlink("extra/l", "/"),
 			})
 			o := archive()
 			set(&o)
@@ -178,32 +184,72 @@ func TestHardLinks(t *testing.T) {
 	}
 }
 
-func TestProtection(t *testing.T) {
-	tree := []treetest.Entry{
-		treetest.Dir("x"), treetest.Dir("x/y"), treetest.File("x/y/keep", ""), treetest.File("x/y/go", ""), treetest.File("x/go", ""),
-		treetest.Dir("p"), treetest.File("p/a.tmp", ""), treetest.File("top.tmp", ""), treetest.File("keep", ""), treetest.File("go", ""),
-		treetest.Dir("listed"), treetest.File("listed/a.tmp", ""), treetest.File("listed/here", ""), treetest.File("listed/go", ""),
+func protectionTree() []treetest.Entry {
+	return []treetest.Entry{
+		treetest.Dir("x"), treetest.Dir("x/y"), treetest.File("x/y/keep", ""), treetest.File("x/y/go", ""),
+		treetest.File("x/go", ""), treetest.Dir("p"), treetest.File("p/a.tmp", ""), treetest.File("top.tmp", ""),
+		treetest.File("keep", ""), treetest.File("go", ""), treetest.Dir("listed"), treetest.File("listed/a.tmp", ""),
+		treetest.File("listed/here", ""), treetest.File("listed/go", ""),
 		treetest.File("listed/.rules", "P here\n# comment\nH go\n- *.tmp\n"),
-		treetest.Dir("gone"), treetest.File("gone/.rules", "protect here\n"), treetest.File("gone/here", ""), treetest.File("gone/go", ""),
+		treetest.Dir("gone"), treetest.File("gone/.rules", "protect here\n"), treetest.File("gone/here", ""),
+		treetest.File("gone/go", ""),
 	}
-	for _, rules := range [][]string{
-		{"- keep"}, {"P keep"}, {"-r keep"}, {"-p *.tmp"}, {"H keep"}, {"-s keep"}, {"R x/y/keep", "P keep"}, {"+ keep", "P *e*"},
-		{"P /keep"}, {"P y/"}, {"P x/**"}, {"-! *e*"}, {": .rules"}, {":n .rules"}, {":- .rules"}, {"-rp *.tmp", "P go"},
-		{"!", "P keep"}, {"P x/y/"}, {"P /listed/*"},
-	} {
+}
+
+func TestProtection(t *testing.T) {
+	sets := [][]string{
+		{"- keep"}, {"P keep"}, {"-r keep"}, {"-p *.tmp"}, {"H keep"}, {"-s keep"}, {"R x/y/keep", "P keep"},
+		{"+ keep", "P *e*"}, {"P /keep"}, {"P y/"}, {"P x/**"}, {"-! *e*"}, {": .rules"}, {":n .rules"}, {":- .rules"},
+		{"-rp *.tmp", "P go"}, {"!", "P keep"}, {"P x/y/"}, {"P /listed/*"}, {":r- .rules"},
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	kinds := []string{
+		"- ", "+ ", "P ", "R ", "H ", "S ", "-! ", "-p ", "-r ", "+r ", "-s ", "+rp ", "-_", "protect,! ", "hide ",
+	}
+	patterns := []string{
+		"keep", "go", "*.tmp", "x/", "/x", "x/y", "**/go", "*e*", "y/", "listed/*", "top.*", "[gk]*", "x/**", "/*", "*/",
+	}
+	for range 3 * *seeds {
+		var rules []string
+		for range 1 + rng.IntN(3) {
+			rules = append(rules, kinds[rng.IntN(len(kinds))]+patterns[rng.IntN(len(patterns))])
+		}
+		sets = append(sets, rules)
+	}
+	for _, rules := range sets {
 		t.Run(strings.Join(rules, ","), func(t *testing.T) {
 			t.Parallel()
-			from, to, want := pair(t, []treetest.Entry{treetest.Dir("listed")}, tree)
+			from, to, want := pair(t, []treetest.Entry{treetest.Dir("listed")}, protectionTree())
 			o := archive()
 			o.Delete = true
+			rules = append([]string{"S /listed"}, rules...) // rsync's sender looks at them too
 			deletesLikeRsync(t, from, to, want, o, rules...)
 		})
 	}
 }
 
+// By rules that are not understood nothing is deleted.
+func TestMalformedRules(t *testing.T) {
+	from, to, want := pair(t, []treetest.Entry{treetest.Dir("listed")}, protectionTree())
+	o := archive()
+	o.Delete = true
+	rep, rec := sendTree(t, from, to, o, "P /*", ":w .rules") // "P here" is two words
+	if len(rec.deleted) > 0 || len(rep.DeleteErrors) == 0 || rep.ExitCode != codePartial {
+		t.Errorf("deleted %q, errors %q, exit code %d", rec.deleted, rep.DeleteErrors, rep.ExitCode)
+	}
+	treetest.Equal(t, want, to, treetest.Options{Ignore: treetest.DirMtime})
+	d := open(t, to)
+	b := batch(t, from, o, nil)
+	b.Filter = []string{"frobnicate x"}
+	if _, err := d.Send(t.Context(), b, o); err == nil {
+		t.Error("no error from a rule that is none")
+	}
+}
+
 func TestMaxDelete(t *testing.T) {
 	tree := []treetest.Entry{
-		treetest.Dir("x"), treetest.Dir("x/y"), treetest.File("x/y/a", ""), treetest.File("x/y/b", ""), treetest.File("x/c", ""),
+		treetest.Dir("x"), treetest.Dir("x/y"), treetest.File("x/y/a", ""), treetest.File("x/y/b", ""),
+		treetest.File("x/c", ""),
 		treetest.Dir("k"), treetest.File("k/k", ""), treetest.File("e1", ""), treetest.File("e2", ""), treetest.Dir("in"),
 		treetest.File("in/e3", ""), treetest.File("a", ""),
 	}

@@ -28,7 +28,8 @@ func TestConcurrentSends(t *testing.T) {
 		p := fmt.Sprint("d", k)
 		tree = append(tree, treetest.Dir(p), treetest.Dir(p+"/e"))
 		for n := range 20 {
-			tree = append(tree, treetest.File(fmt.Sprint(p, "/e/f", n), fmt.Sprint(k, n)), treetest.Symlink(fmt.Sprint(p, "/l", n), p))
+			tree = append(tree, treetest.File(fmt.Sprint(p, "/e/f", n), fmt.Sprint(k, n)),
+				treetest.Symlink(fmt.Sprint(p, "/l", n), p))
 		}
 		tree = append(tree, treetest.Dir(p+"/e", treetest.Mtime(int64(k), 77)))
 	}
@@ -177,8 +178,8 @@ func TestUnprivileged(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	const nobody = 65534
-	cmd := exec.Command(exe, "-test.run", "^Test(LikeRsync|ConcurrentSends|HostileTree|Obstacles|Protection|Cancel|NotMine)$",
-		"-test.short", "-seeds=2")
+	const run = "^Test(LikeRsync|ConcurrentSends|HostileTree|Obstacles|Protection|Cancel|LargeFiles|NotMine)$"
+	cmd := exec.Command(exe, "-test.run", run, "-seeds=2")
 	cmd.Env = append(os.Environ(), asNobody+"=1", "TMPDIR="+filepath.Join(dir, "tmp"), "HOME="+dir)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -102,7 +102,8 @@ func checkPath(p string) error {
 	if p == "." {
 		return nil
 	}
-	if p == "" || p[0] == '/' || strings.IndexByte(p, 0) >= 0 || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../") {
+	if p == "" || p[0] == '/' || p == ".." || strings.HasPrefix(p, "../") || path.Clean(p) != p ||
+		strings.IndexByte(p, 0) >= 0 {
 		return fmt.Errorf("invalid path %q", p)
 	}
 	return nil

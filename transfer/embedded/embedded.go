@@ -3,10 +3,11 @@
 //
 // The data of files travels over a real session of our own client with gokrazy/rsync's rsyncd behind an in-memory
 // connection. That receiver speaks protocol 27, knows no nanoseconds, setuid bits, hard links, precise deletes or
-// symlink times, puts its temporary files into the module's root whatever the file's directory, and ends the session
-// at the first file that fails. So it is only given what it does well: the files that need data, as flat, short names,
-// into a private staging directory inside the destination. Everything else, from the quick check to the directory
-// times at the end, happens here, and a file gets its final name only when it is whole and has all its attributes.
+// symlink times, puts its temporary files into the module's root whatever the file's directory, syncs each of them to
+// disk, and ends the session at the first file that fails. So it is only given what it does well: the files that need
+// data, as flat, short names, into a private staging directory, in memory for small files and inside the destination
+// for large ones. Everything else, from the quick check to the directory times at the end, happens here, and a file
+// gets its final name only when it is whole and has all its attributes.
 //
 // Every access goes by descriptors opened one component at a time without following symlinks. That is stricter than
 // os.Root, which follows those that stay inside: a symlink that stands, or is put, in the place of a directory never
@@ -14,10 +15,11 @@
 //
 // # Limits
 //
-// What rsync's local mode does not promise either: files are always sent whole ([rsync.Options].WholeFile, BlockSize,
-// ChecksumChoice, ChecksumSeed and Protocol are without effect). What this receiver cannot: Inplace is without effect,
-// files are always replaced; PartialDir is without effect, an interrupted file starts again. A file does not inherit
-// the default ACL of its directory. Group membership for setgid directories is kept.
+// As in rsync's local copies, files are always sent whole: WholeFile, BlockSize, ChecksumChoice, ChecksumSeed and
+// Protocol of [rsync.Options] are without effect. With Checksum the content of both sides is compared; sums in the
+// entries are not looked at. What this receiver cannot do: Inplace is without effect, files are always replaced;
+// PartialDir is without effect, a file that was interrupted starts again. Timeout does not apply. Large files do not
+// inherit the default ACL of their directory. Nothing is flushed to disk before Send returns.
 package embedded
 
 import (

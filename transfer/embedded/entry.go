@@ -26,7 +26,9 @@ func (s *send) visitDir(i int, e *flist.Entry, at place) {
 	}
 	fresh := at.st == nil || !isDir(at.st.Mode)
 	if at.st != nil && fresh && !s.o.DryRun {
-		if err := unlink(at.dir, at.name, false); err != nil {
+		switch err := unlink(at.dir, at.name, false); err {
+		case nil, unix.ENOENT, unix.EISDIR: // the latter two by another Send that was quicker
+		default:
 			s.failDir(i, e, fmt.Errorf("could not make way for new directory %q: %w", e.Path, err))
 			return
 		}
@@ -163,7 +165,8 @@ func (s *send) visitOther(i int, e *flist.Entry, at place) {
 			s.follow(i, e, at, g)
 			return
 		}
-		s.lead(i, at, g)
+		was := at
+		defer func() { s.lead(i, was, g) }()
 	}
 	same, err := s.sameNode(e, at)
 	if err != nil {

@@ -199,6 +199,23 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// A file that has grown since it was listed does not fill the memory.
+func TestGrown(t *testing.T) {
+	memory, dst := t.TempDir(), treetest.TempDir(t)
+	mount(t, memory, "size=33m")
+	d := open(t, dst)
+	d.memory = memory
+	rec := list(func(name string) (rsync.File, error) {
+		size := int64(60 << 20) // more than there is
+		return fakeFile{io.LimitReader(&endless{at: 1 << 40}, size), size, nil}, nil
+	}, "f")
+	rep, err := d.Send(t.Context(), rec.b, archive())
+	if err != nil || rep.Results[1].State != rsync.Acked || stat(t, filepath.Join(dst, "f")).Size != 60<<20 {
+		t.Errorf("%v, %v", rep.Results[1], err)
+	}
+	clean(t, memory)
+}
+
 // What does not fit into memory goes the other way.
 func TestMemoryFull(t *testing.T) {
 	memory, dst := t.TempDir(), treetest.TempDir(t)

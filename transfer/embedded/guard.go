@@ -62,7 +62,7 @@ func newGuard(rules []string, base string, d *dirs) (*guard, error) {
 		g.keeper.doomed, err = scope(true)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("filter rules: %w", err)
+		return nil, err
 	}
 	return g, nil
 }
@@ -159,7 +159,8 @@ func (g *guard) receiver(text string, doomed bool) string {
 	}
 	if kind == ':' || kind == '.' {
 		file := strings.TrimLeft(pattern, " _")
-		g.styles[file[strings.LastIndexByte(file, '/')+1:]] = style{full: !strings.ContainsAny(modifiers, "+-C"), words: has("w")}
+		how := style{full: !strings.ContainsAny(modifiers, "+-C"), words: has("w")}
+		g.styles[file[strings.LastIndexByte(file, '/')+1:]] = how
 	}
 	modifiers = strings.NewReplacer("s", "", "r", "", "p", "").Replace(modifiers)
 	return string(kind) + modifiers + pattern

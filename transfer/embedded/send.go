@@ -48,7 +48,7 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 	}
 	if o.Delete {
 		if s.guard, err = newGuard(b.Filter, d.path, &s.others); err != nil {
-			return rep, err
+			return rep, refused("--filter", err)
 		}
 	}
 	s.run()
@@ -56,19 +56,18 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 	return rep, s.fatal
 }
 
-// checkOptions refuses what cannot be honoured.
+// checkOptions refuses a batch that does not go with its options.
 func checkOptions(b *rsync.Batch, o rsync.Options) error {
-	refused := func(op, why string) error {
-		return &rsync.Error{Kind: rsync.KindRefused, Op: op, Server: "local directory", Err: errors.New(why)}
-	}
-	if !o.DeleteMissing {
-		for i := range b.Entries {
-			if b.Entries[i].Mode == 0 {
-				return refused("--delete-missing-args", fmt.Sprintf("invalid file mode 00 for %q", b.Entries[i].Path))
-			}
+	for i := range b.Entries {
+		if e := &b.Entries[i]; e.Mode == 0 && !o.DeleteMissing {
+			return refused("--delete-missing-args", fmt.Errorf("invalid file mode 00 for %q", e.Path))
 		}
 	}
 	return nil
+}
+
+func refused(option string, err error) error {
+	return &rsync.Error{Kind: rsync.KindRefused, Op: option, Server: "local directory", Err: err}
 }
 
 // send is one Send under way. It is worked on by one goroutine.
@@ -89,6 +88,7 @@ type send struct {
 	notes   map[string]note
 	visited []visitedDir
 	files   []pendingFile
+	grown   []pendingFile // that turned out to be too large for memory
 	links   map[int32]*linkGroup
 	toLink  []linkTo
 	listed  map[string]struct{} // paths of the batch, for deletions

@@ -34,6 +34,7 @@ func (s *send) transfer() {
 			for _, todo := range small {
 				rest = append(rest, s.transferBy(todo, st)...)
 			}
+			rest = append(rest, s.grown...)
 			s.dropStage(st)
 		} else {
 			rest = append(slices.Concat(small...), rest...)
@@ -140,6 +141,8 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 			} else if res.State = rsync.Acked; errors.Is(r.source[k], rsync.ErrChanged) {
 				res.State, res.Err = rsync.Changed, r.source[k]
 			}
+		case r.source[k] == errGrown:
+			s.grown = append(s.grown, f)
 		case r.source[k] != nil && !errors.Is(r.source[k], rsync.ErrChanged):
 			// Before protocol 30 a file that cannot be read to its end is sent with a wrong sum, which ends the session.
 			res.State, res.Err = rsync.NotSent, r.source[k]
@@ -178,7 +181,7 @@ func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResul
 		Wrap: s.d.Wrap,
 	}
 	r := sessionResult{first: first, source: make([]error, len(todo))}
-	batch := s.stagedBatch(todo, first, r.source)
+	batch := s.stagedBatch(todo, st, first, r.source)
 	session, err := dialer.Connect(ctx, rsync.Options{Protocol: 27})
 	if err == nil {
 		r.report, err = session.Send(ctx, batch)
@@ -190,10 +193,13 @@ func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResul
 	return r
 }
 
+// errGrown says that a file that was small when it was listed is not any more: it must not fill the memory.
+var errGrown = errors.New("too large for memory")
+
 // stagedBatch lists the files under their names in the staging directory, after the directory itself. Only size and
-// content matter: the attributes are set here. The errors of the source are noted, so that they can be told from those of
-// a session that broke meanwhile.
-func (s *send) stagedBatch(todo []pendingFile, first int, source []error) *rsync.Batch {
+// content matter: the attributes are set here. The errors of the source are noted, so that they can be told from those
+// of a session that broke meanwhile.
+func (s *send) stagedBatch(todo []pendingFile, st *stage, first int, source []error) *rsync.Batch {
 	entries := make([]flist.Entry, 0, len(todo)+1)
 	entries = append(entries, flist.Entry{Path: ".", Mode: unix.S_IFDIR | 0o700})
 	for k, f := range todo {
@@ -205,6 +211,10 @@ func (s *send) stagedBatch(todo []pendingFile, first int, source []error) *rsync
 		Entries: entries,
 		Open: func(k int) (rsync.File, error) {
 			f, err := s.b.Open(todo[k-1].i)
+			if err == nil && st.memory && f.Size() > portion {
+				_ = f.Close()
+				err = errGrown
+			}
 			if err != nil {
 				source[k-1] = err
 				return nil, err
