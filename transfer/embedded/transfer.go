@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/gokrazy/rsync/rsyncd"
 	"github.com/syncd/syncd/internal/rsync"
@@ -172,9 +173,6 @@ func staged(st *stage, name string) bool {
 // runSession sends files, the first of which has the given number, into the staging directory.
 func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResult {
 	server := &stageServer{dir: st.abs, files: len(todo)}
-	defer server.wait()
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
 	dialer := rsync.Dialer{
 		Dest: rsync.Dest{Kind: rsync.Daemon, Host: "embedded", Module: moduleName},
 		Dial: server.dial,
@@ -182,14 +180,14 @@ func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResul
 	}
 	r := sessionResult{first: first, source: make([]error, len(todo))}
 	batch := s.stagedBatch(todo, st, first, r.source)
-	session, err := dialer.Connect(ctx, rsync.Options{Protocol: 27})
+	session, err := dialer.Connect(s.ctx, rsync.Options{Protocol: 27})
 	if err == nil {
-		r.report, err = session.Send(ctx, batch)
+		r.report, err = session.Send(s.ctx, batch)
 	}
 	if r.report == nil {
 		r.report = &rsync.Report{Results: make([]rsync.Result, len(batch.Entries))}
 	}
-	r.client, r.server = err, server.wait()
+	r.client, r.server = err, server.wait(s.ctx)
 	return r
 }
 
@@ -295,14 +293,27 @@ func (v *stageServer) dial(context.Context) (io.ReadWriteCloser, error) {
 	return clientEnd{v.pipe}, nil
 }
 
+// lastBreath is how long a cancelled Send waits for its server, which may be syncing a large file to disk.
+const lastBreath = 500 * time.Millisecond
+
 // wait ends the server and returns the error that it ended with. What goroutines of it are still on their way out have
-// lost their connection and their directory: they change nothing any more.
-func (v *stageServer) wait() error {
+// lost their connection, and with the staging directory their files: they change nothing any more.
+func (v *stageServer) wait(ctx context.Context) error {
 	if v.pipe == nil {
 		return nil
 	}
 	_ = clientEnd{v.pipe}.Close()
-	<-v.done
+	select {
+	case <-v.done:
+	case <-ctx.Done():
+		timer := time.NewTimer(lastBreath)
+		defer timer.Stop()
+		select {
+		case <-v.done:
+		case <-timer.C:
+			return context.Cause(ctx)
+		}
+	}
 	if errors.Is(v.err, io.EOF) || errors.Is(v.err, io.ErrClosedPipe) || errors.Is(v.err, io.ErrUnexpectedEOF) {
 		return nil // our side left first
 	}
