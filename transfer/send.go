@@ -83,19 +83,23 @@ func (e *Engine) newDestination() (destination, error) {
 // user with these options.
 func (e *Engine) prime(ctx context.Context) error {
 	e.protocol = 32
+	coarse := false
 	for try := 1; ; try++ {
 		err := e.primeOnce(ctx)
 		switch {
 		case err == nil:
 			e.protocol = e.counters.protocolOr(32)
+			if coarse {
+				e.tell.note("the server compares times by whole seconds only")
+			}
 			if e.cfg.NanosecondsAuto && e.protocol < 31 {
 				e.session.ModifyWindow = 0
 			}
 			return nil
 		case kindOf(err) == rsync.KindRefused && e.cfg.NanosecondsAuto && e.session.ModifyWindow < 0:
-			// Before 3.1.3 there was no such option; whole seconds are what such a server can compare.
-			e.session.ModifyWindow = 0
-			e.tell.note("the server compares times by whole seconds only")
+			// Before 3.1.3 there was no such option; whole seconds are what such a server can compare. If it was
+			// another option, it is refused again.
+			e.session.ModifyWindow, coarse = 0, true
 		case kindOf(err) == rsync.KindBusy && try < sessionTries:
 			e.log.Info("waiting for the server", "err", err)
 			if err := sleep(ctx, e.cfg.tuning.sessionBackoff.Delay(try)); err != nil {
