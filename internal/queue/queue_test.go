@@ -134,8 +134,12 @@ func TestPathWaitsForWhatCoversIt(t *testing.T) {
 		t.Errorf("with Dir(.) in flight: took %q", got)
 	}
 	q.Done(".")
-	if got := take(); !slices.Equal(got, []string{"a", "top"}) {
-		t.Errorf("with no Dir in flight: took %q", got)
+	if got := take(); !slices.Equal(got, []string{"top"}) {
+		t.Errorf("with a/in in flight: took %q", got)
+	}
+	q.Done("a/in")
+	if got := take(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("with nothing at or below a in flight: took %q", got)
 	}
 	if q.Empty() {
 		t.Error("empty while paths are in flight")

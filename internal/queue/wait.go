@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"time"
 )
@@ -25,92 +24,120 @@ func (b Backoff) Delay(n int) time.Duration {
 	return d
 }
 
-// A waiter is a path that failed, waiting or being tried again.
-type waiter struct {
-	path     string
-	failures int
+// A hold is the record of an item that may not be taken before its time, and of its failures until it succeeds.
+type hold struct {
+	due      int64
+	since    int64 // of the first failure
+	failures int   // zero: only put off
 	reason   error
-	due      time.Time
-	pos      int // in waitList.heap, -1 while it is being tried
+	changed  bool // the path changed since the last failure
+	pos      int  // in Queue.failing
 }
 
-// A waitList orders waiters by their due time and remembers their failures until they are forgotten.
-type waitList struct {
-	heap  waitHeap
-	index map[string]*waiter
-}
-
-func (l *waitList) len() int { return len(l.heap) }
-
-func (l *waitList) add(p string, reason error, now time.Time, b Backoff) int {
-	w := l.index[p]
-	if w == nil {
-		w = &waiter{path: p, pos: -1}
-		l.index[p] = w
+// Fail is Retry for an item of any kind: it ends the flight at it.Path, if there is one that is not wider, and queues it
+// again. A Dir or Tree that failed comes back from Take.
+func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
+	n := q.root.reach(it.Path)
+	since, ended := q.tick(now), false
+	if f := n.busy; f != nil && f.kind <= it.Kind {
+		since, ended = f.since, true
 	}
-	w.failures++
-	w.reason = reason
-	w.due = now.Add(b.Delay(w.failures))
-	if w.pos < 0 {
-		heap.Push(&l.heap, w)
-	} else {
-		heap.Fix(&l.heap, w.pos)
+	h := q.blame(n, reason, now)
+	count := h.failures
+	if ended {
+		q.land(n)
 	}
-	return w.failures
-}
-
-// due takes the earliest waiter out of the heap if its time has come and free says that it may be tried.
-func (l *waitList) due(now time.Time, free func(string) bool) (string, bool) {
-	var held []*waiter
-	defer func() {
-		for _, w := range held {
-			heap.Push(&l.heap, w)
+	if n.active() {
+		if ended {
+			q.inherit(n, since)
 		}
-	}()
-	for len(l.heap) > 0 && !l.heap[0].due.After(now) {
-		w := heap.Pop(&l.heap).(*waiter)
-		if free(w.path) {
-			return w.path, true
+		if q.widen(n, it.Kind) {
+			q.leave(n)
+			q.place(n, ready)
+			q.swallow(n)
 		}
-		held = append(held, w)
+		return count
 	}
-	return "", false
-}
-
-func (l *waitList) next() (time.Time, bool) {
-	if len(l.heap) == 0 {
-		return time.Time{}, false
+	if over := q.coveredBy(it); over != nil {
+		q.inherit(over, since)
+		q.dismiss(n)
+		return count
 	}
-	return l.heap[0].due, true
+	q.postpone(n, it.Kind, since, h.due)
+	q.limit()
+	return count
 }
 
-func (l *waitList) forget(p string) {
-	if w := l.index[p]; w != nil {
-		if w.pos >= 0 {
-			heap.Remove(&l.heap, w.pos)
-		}
-		delete(l.index, p)
+// dismiss drops what is pending at n, and its record, because something else answers for it.
+func (q *Queue[C]) dismiss(n *node) {
+	if n.where != nowhere {
+		q.absorb(n)
+		return
+	}
+	if n.busy == nil {
+		q.forget(n)
+		n.trim()
 	}
 }
 
-type waitHeap []*waiter
+// blame counts a failure at n.
+func (q *Queue[C]) blame(n *node, reason error, now time.Time) *hold {
+	h := n.hold
+	if h == nil {
+		h = &hold{}
+		n.hold = h
+	}
+	if h.changed && h.reason != nil && h.reason.Error() != reason.Error() {
+		q.unlist(h)
+		h.failures = 0
+	}
+	h.changed = false
+	h.failures++
+	if h.failures == 1 {
+		h.since = q.clock(now)
+		q.enroll(n)
+	}
+	h.reason = reason
+	h.due = q.clock(now.Add(q.backoff.Delay(h.failures)))
+	if n.where == waiting || n.where == deferred {
+		q.heapOf(n.where).fix(n)
+	}
+	return h
+}
 
-func (h waitHeap) Len() int           { return len(h) }
-func (h waitHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h waitHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pos, h[j].pos = i, j
+// forget drops the record of n, which no heap needs any more.
+func (q *Queue[C]) forget(n *node) {
+	if n.hold != nil && n.hold.failures > 0 {
+		q.unlist(n.hold)
+	}
+	n.hold = nil
 }
-func (h *waitHeap) Push(x any) {
-	w := x.(*waiter)
-	w.pos = len(*h)
-	*h = append(*h, w)
+
+// enroll puts the record of n into the list of failing nodes, if it counts any failure.
+func (q *Queue[C]) enroll(n *node) {
+	if n.hold.failures > 0 {
+		n.hold.pos = len(q.failing)
+		q.failing = append(q.failing, n)
+	}
 }
-func (h *waitHeap) Pop() any {
-	last := len(*h) - 1
-	w := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	w.pos = -1
-	return w
+
+// unlist takes a record out of the list of failing nodes.
+func (q *Queue[C]) unlist(h *hold) {
+	last := len(q.failing) - 1
+	moved := q.failing[last]
+	q.failing[h.pos] = moved
+	moved.hold.pos = h.pos
+	q.failing[last] = nil
+	q.failing = q.failing[:last]
 }
+
+// Failures returns how often p failed since it was last done, and why the last time.
+func (q *Queue[C]) Failures(p string) (int, error) {
+	if n := q.root.lookup(p); n != nil && n.hold != nil {
+		return n.hold.failures, n.hold.reason
+	}
+	return 0, nil
+}
+
+// Waiting returns the number of paths that failed and wait for TakePath.
+func (q *Queue[C]) Waiting() int { return q.waits }

@@ -1,0 +1,131 @@
+package queue
+
+import "path"
+
+// A Task is an item taken from the queue, with what its owner remembered about the directory it was found in.
+type Task[C any] struct {
+	Item
+	Parent C
+}
+
+// A frame holds the child directories of one directory that are still to be visited. Keeping names instead of items
+// is what makes a directory with a million subdirectories affordable.
+type frame[C any] struct {
+	parent C
+	dir    string
+	names  []string
+	live   bool
+}
+
+// AddTree queues everything at and below p for the bulk pass.
+func (q *Queue[C]) AddTree(p string, parent C) {
+	q.push(frame[C]{parent: parent, dir: path.Dir(p), names: []string{path.Base(p)}})
+}
+
+func (q *Queue[C]) push(f frame[C]) {
+	if len(f.names) > 0 {
+		q.trees += len(f.names)
+		s := q.stackOf(f.live)
+		*s = append(*s, f)
+	}
+}
+
+func (q *Queue[C]) stackOf(live bool) *[]frame[C] {
+	if live {
+		return &q.stacks[0]
+	}
+	return &q.stacks[1]
+}
+
+// TakeTree puts the next Tree that overlaps nothing in flight, depth first, in flight and returns it; false if there is
+// none. What a live Tree was expanded to comes before the bulk pass. A Tree that a pending live one covers is dropped:
+// the live one will bring it again.
+func (q *Queue[C]) TakeTree() (Task[C], bool) {
+	for i := range q.stacks {
+		for len(q.stacks[i]) > 0 {
+			if t, ok := q.takeFrom(&q.stacks[i]); ok {
+				return t, true
+			}
+		}
+	}
+	return Task[C]{}, false
+}
+
+// takeFrom takes the last frame's first Tree, or sets aside, or drops, what of the frame can't be taken.
+func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
+	f := &(*s)[len(*s)-1]
+	p := Join(f.dir, f.names[0])
+	n, exact := q.root.find(p)
+	if over := q.coveredBy(Item{Tree, p}); over != nil {
+		if exact && over == n {
+			q.shift(s, 1)
+		} else {
+			q.shift(s, len(f.names))
+		}
+		return Task[C]{}, false
+	}
+	var at *node
+	if exact {
+		at = n.obstacle(Tree, bulk)
+	} else {
+		at = n.overlap(isChild(n, p), bulk)
+	}
+	if at != nil {
+		count := len(f.names) // whatever is at the directory or above it is in the way of all of them
+		if exact && at == n {
+			count = 1
+		}
+		aside := *f
+		aside.names = f.names[:count:count]
+		q.shift(s, count)
+		q.trees += count
+		q.blocked[at] = append(q.blocked[at], aside)
+		return Task[C]{}, false
+	}
+	t := Task[C]{Item: Item{Tree, p}, Parent: f.parent}
+	liveTree := f.live
+	q.shift(s, 1)
+	n = q.root.reach(p)
+	q.launch(n, &flight{kind: Tree, class: bulk, since: q.now, ageless: true, fromLive: liveTree})
+	return t, true
+}
+
+// shift removes the first count names of the last frame.
+func (q *Queue[C]) shift(s *[]frame[C], count int) {
+	last := len(*s) - 1
+	f := &(*s)[last]
+	f.names = f.names[count:]
+	q.trees -= count
+	if len(f.names) == 0 {
+		*f = frame[C]{}
+		*s = (*s)[:last]
+	}
+}
+
+// unblock puts back on the stacks what waits for node n, the deepest last.
+func (q *Queue[C]) unblock(n *node) {
+	frames, ok := q.blocked[n]
+	if !ok {
+		return
+	}
+	delete(q.blocked, n)
+	for i := len(frames) - 1; i >= 0; i-- {
+		q.trees -= len(frames[i].names)
+		q.push(frames[i])
+	}
+}
+
+// Expand replaces the Tree at p, which is in flight, by Dir(p), which now is, and a pending Tree for each named child,
+// visited in the order given. parent is handed out with each of them.
+func (q *Queue[C]) Expand(p string, parent C, children []string) {
+	n := q.flying(p)
+	if n == nil {
+		return
+	}
+	n.busy.kind = Dir
+	q.release(n)
+	q.push(frame[C]{parent: parent, dir: p, names: children, live: n.busy.class == live || n.busy.fromLive})
+}
+
+// Trees returns the number of directories known and not yet visited.
+func (q *Queue[C]) Trees() int { return q.trees }
