@@ -1,0 +1,2 @@
+// Package watcher follows the changes of a directory tree.
+package watcher
