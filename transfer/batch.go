@@ -33,14 +33,19 @@ type batch struct {
 	bytes   int64
 	tries   int  // sessions that ended badly with this batch
 	acks    bool // every entry must be acknowledged by name
-	retry   bool // its primaries are Paths of the queue
+
+	// Of Paths of the queue, which a sender looks up before it sends.
+	retry   bool
+	live    bool               // they changed: times and sizes do not tell whether content did
+	paths   []string           // to be looked up
+	answers map[int32][]string // by entry: the paths that it is about
+	missing bool               // has entries that are gone here, to be deleted there
 }
 
 // about is what the engine knows of an entry beyond what is sent.
 type about struct {
 	version version
-	primary bool   // the batch is about this entry; others ride along because their children need them
-	item    string // in a retry batch: the queue's Path that this entry answers
+	primary bool // the batch is about this entry; others ride along because their children need them
 }
 
 // A version tells one state of a regular file from another: what fstat says before the first byte must still be true
@@ -119,7 +124,10 @@ func (e *Engine) full(b *batch) bool {
 // directories lose that property: with entries left out they would delete too much.
 func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
-	s.tries, s.acks, s.retry = b.tries, b.acks, b.retry
+	s.tries, s.acks, s.retry, s.live, s.missing = b.tries, b.acks, b.retry, b.live, b.missing
+	if b.answers != nil {
+		s.answers = make(map[int32][]string, len(b.answers))
+	}
 	var ride func(p string)
 	ride = func(p string) {
 		if _, ok := s.dirs[p]; ok {
@@ -147,14 +155,22 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 			if d.Dir == flist.Content && b.kind != prune {
 				d.Dir = flist.NoContent
 			}
-			s.about[s.addDir(d, true)] = b.about[i]
+			s.inherit(s.addDir(d, true), b, i)
 			continue
 		}
 		s.entries = append(s.entries, *e)
 		s.about = append(s.about, b.about[i])
+		s.inherit(int32(len(s.entries)-1), b, i)
 		s.bytes += e.Size
 	}
 	return s
+}
+
+// inherit makes entry at of s answer what entry i of b did.
+func (s *batch) inherit(at int32, b *batch, i int) {
+	if paths := b.answers[int32(i)]; paths != nil {
+		s.answers[at] = paths
+	}
 }
 
 func (b *batch) primaries() int {
@@ -186,15 +202,12 @@ func (e *Engine) options(b *batch) rsync.Options {
 		if e.cfg.MaxDelete >= 0 {
 			o.MaxDelete = e.deletesLeft()
 		}
-	case missing:
-		o.DeleteMissing, o.PartialDir = true, ""
-		if e.cfg.MaxDelete >= 0 {
-			o.MaxDelete = e.deletesLeft()
-		}
 	default:
 		// Delete mode clears content directories, and lets something else take a directory's place, but for what the
 		// rules protect. Under --max-delete only retries may do that: they run alone.
 		o.Delete = b.content || e.cfg.Delete && (e.cfg.MaxDelete < 0 || b.retry)
+		o.DeleteMissing = b.missing
+		o.IgnoreTimes = o.IgnoreTimes || b.live
 		if o.Delete && e.cfg.MaxDelete >= 0 {
 			o.MaxDelete = e.deletesLeft()
 		}

@@ -41,6 +41,10 @@ type Engine struct {
 	ready    [2][]*batch      // all but copyBig; copyBig
 	delayed  []delayed        // what waits after a bad session
 	prunes   []pruneJob       // directories to prune, to be listed again
+	trees    []listJob        // Dirs and Trees of live changes, in flight
+
+	following bool // until ctx ends
+	inbox     inbox
 
 	listing int // directories being listed
 	running [2]int
@@ -74,6 +78,8 @@ type pruneJob struct {
 type listJob struct {
 	path   string
 	parent *dir
+	alone  bool // parent is not known
+	only   bool // without what is below its subdirectories
 	prune  bool
 }
 
@@ -83,7 +89,9 @@ type listed struct {
 }
 
 type outcome struct {
-	b      *batch
+	given  *batch
+	found  *lookup // of the paths in given; nil: it had none
+	b      *batch  // what was sent: given, or what was found; nil: nothing
 	report *rsync.Report
 	err    error
 }
@@ -93,7 +101,7 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
-		work: map[string]*work{},
+		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
@@ -158,7 +166,8 @@ func (e *Engine) Run(ctx context.Context) error {
 
 func (e *Engine) lister(ctx context.Context, in <-chan listJob, out chan<- listed) error {
 	for job := range in {
-		l := listed{job, e.list(ctx, job.path, job.parent)}
+		l := listed{job, e.list(ctx, &job)}
+		l.listJob = job
 		select {
 		case out <- l:
 		case <-ctx.Done():
@@ -170,9 +179,12 @@ func (e *Engine) lister(ctx context.Context, in <-chan listJob, out chan<- liste
 
 func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcome) error {
 	for b := range in {
-		report, err := e.send(ctx, b)
+		o := outcome{given: b, report: nothing}
+		if o.b, o.found = e.lookedUp(b); o.b != nil {
+			o.report, o.err = e.send(ctx, o.b)
+		}
 		select {
-		case out <- outcome{b, report, err}:
+		case out <- o:
 		case <-ctx.Done():
 			return nil
 		}
@@ -184,15 +196,23 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan listed,
 	batches chan<- *batch, outcomes <-chan outcome) error {
 	var next *listJob
+	var live *batch
 	for {
 		now := time.Now()
+		e.receive(now)
 		e.wake(now)
 		if next == nil {
 			next = e.nextList()
 		}
 		e.flush(next == nil)
-		lane, b := e.nextBatch()
-		if next == nil && b == nil && e.idle() {
+		if live == nil {
+			live = e.nextLive(now)
+		}
+		lane, b := 0, live
+		if b == nil {
+			lane, b = e.nextBatch()
+		}
+		if next == nil && b == nil && !e.following && e.idle() {
 			return nil
 		}
 		listTo, list := lists, listJob{}
@@ -211,16 +231,21 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 			e.listing++
 			next = nil
 		case sendTo <- b:
-			e.ready[lane] = e.ready[lane][1:]
+			if b == live {
+				live = nil
+			} else {
+				e.ready[lane] = e.ready[lane][1:]
+			}
 			e.running[lane]++
 		case l := <-listings:
 			e.listing--
 			e.add(l)
 		case o := <-outcomes:
-			e.running[laneOf(o.b)]--
+			e.running[laneOf(o.given)]--
 			if err := e.settle(o); err != nil {
 				return err
 			}
+		case <-e.inbox.news:
 		case <-alarm:
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -233,10 +258,15 @@ func (e *Engine) nextList() *listJob {
 	if e.listing >= scan.DefaultWorkers() || len(e.ready[0])+len(e.ready[1]) > e.sessions {
 		return nil
 	}
-	if len(e.prunes) > 0 && (e.cfg.MaxDelete < 0 || e.quiet()) {
-		p := e.prunes[0]
-		e.prunes = e.prunes[1:]
-		return &listJob{path: p.path, parent: p.parent, prune: true}
+	if len(e.trees) > 0 {
+		job := e.trees[0]
+		e.trees = e.trees[1:]
+		return &job
+	}
+	if e.cfg.MaxDelete < 0 || e.quiet() {
+		if p, ok := e.nextPrune(); ok {
+			return &listJob{path: p.path, parent: p.parent, prune: true}
+		}
 	}
 	if t, ok := e.queue.TakeTree(); ok {
 		return &listJob{path: t.Path, parent: t.Parent}
@@ -273,7 +303,7 @@ func laneOf(b *batch) int {
 // pruned, batch by batch: a limit for all can't be kept by sessions that run side by side.
 func (e *Engine) quiet() bool {
 	return e.listing == 0 && e.running[0]+e.running[1] == 0 && len(e.delayed) == 0 &&
-		len(e.ready[0])+len(e.ready[1]) == 0 && e.queue.Trees() == 0 &&
+		len(e.ready[0])+len(e.ready[1])+len(e.trees) == 0 && e.queue.Trees() == 0 &&
 		e.filling[copySmall] == nil && e.filling[copyBig] == nil
 }
 
@@ -295,7 +325,7 @@ func (e *Engine) wake(now time.Time) {
 		return true
 	})
 	if e.cfg.MaxDelete < 0 && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
-		e.retryPaths(now)
+		e.takePaths(now)
 	}
 }
 

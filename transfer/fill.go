@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
-	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
 )
@@ -22,7 +21,6 @@ func (e *Engine) add(l listed) {
 		return
 	}
 	if l.gone {
-		e.queue.Expand(l.path, nil, nil)
 		e.queue.Done(l.path)
 		e.retry(l.path, fs.ErrNotExist)
 		return
@@ -36,7 +34,7 @@ func (e *Engine) add(l listed) {
 	}
 	e.report(l, visited)
 	if e.cfg.Delete && l.err == nil {
-		if e.fits(l) {
+		if !e.following && e.fits(l) {
 			e.addContent(l)
 			e.release([]string{l.path})
 			return
@@ -53,7 +51,11 @@ func (e *Engine) report(l listed, visited map[string]struct{}) {
 	if e.queue.Trees() == 0 && e.listing == 0 {
 		e.counters.scanDone.Store(true)
 	}
-	if l.err != nil && !errors.Is(l.err, scan.ErrIncomplete) {
+	switch {
+	case l.err == nil || errors.Is(l.err, scan.ErrIncomplete):
+	case e.following:
+		e.queue.Fail(queue.Item{Kind: queue.Tree, Path: l.path}, l.err, time.Now())
+	default:
 		e.fail(l.path, l.err, &e.counters.unreadable)
 	}
 	for _, f := range l.failed {
@@ -128,6 +130,7 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
 	if l.gone || l.err != nil || len(l.failed) > 0 {
+		e.unlock([]pruneJob{{path: l.path}})
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
 		return
 	}
@@ -219,80 +222,4 @@ func (e *Engine) close(k kind) {
 func (e *Engine) closePrune() {
 	e.enqueue(e.clearing)
 	e.clearing = nil
-}
-
-// retryPaths gathers the paths whose back-off has passed into batches of their own.
-func (e *Engine) retryPaths(now time.Time) {
-	r := retries{}
-	for n := 0; n < e.cfg.tuning.entries; n++ {
-		p, ok := e.queue.TakePath(now)
-		if !ok {
-			break
-		}
-		e.retryPath(p, r)
-	}
-	for _, b := range r {
-		e.enqueue(b)
-	}
-}
-
-// retries are the batches being filled with paths that failed before.
-type retries map[retryKey]*batch
-
-type retryKey struct {
-	kind  kind
-	scope *filter.Scope
-}
-
-// batch returns the batch of this kind for entries in directory d.
-func (r retries) batch(k kind, d *dir) *batch {
-	key := retryKey{kind: k}
-	if d != nil {
-		key.scope = d.scope
-	}
-	if r[key] == nil {
-		r[key] = newBatch(k, key.scope)
-		r[key].acks = k != missing
-		r[key].retry = true
-	}
-	return r[key]
-}
-
-// retryPath puts p as it is now into one of the batches of r.
-func (e *Engine) retryPath(p string, r retries) {
-	parent, self, err := e.lookUp(p)
-	var missingAt *fs.PathError
-	switch {
-	case errors.As(err, &missingAt) && errors.Is(err, fs.ErrNotExist):
-		e.counters.vanished.Add(1)
-		if !e.cfg.Delete || parent == nil {
-			e.queue.Done(p)
-			return
-		}
-		b := r.batch(missing, parent)
-		if _, listed := b.dirs[missingAt.Path]; listed {
-			e.queue.Done(p) // gone with the directory that is already there
-			return
-		}
-		b.ride(parent)
-		b.about[b.addDir(flist.Entry{Path: missingAt.Path}, true)].item = p
-	case err != nil:
-		e.queue.Done(p)
-		e.fail(p, err, &e.counters.unreadable)
-	case isDir(self.entry.Mode):
-		b := r.batch(copySmall, parent)
-		if parent != nil {
-			b.ride(parent)
-		}
-		b.about[b.addDir(self.entry, true)].item = p
-	default:
-		k := copySmall
-		if e.big(&self.entry) && e.cfg.MaxDelete < 0 {
-			k = copyBig
-		}
-		b := r.batch(k, parent)
-		b.ride(parent)
-		b.add(self, false)
-		b.about[len(b.about)-1].item = p
-	}
 }

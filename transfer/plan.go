@@ -37,6 +37,7 @@ type listing struct {
 	failed   []failure
 	skipped  []string // paths of a type that was not asked for
 	err      error    // the directory could not be read completely; what is here of it is true
+	only     bool     // what is below its subdirectories is not asked for
 	gone     bool     // the directory vanished
 	big      int      // children that are large files
 }
@@ -47,9 +48,16 @@ type failure struct {
 }
 
 // list reads one directory. It runs beside the engine's goroutine and touches nothing that is shared.
-func (e *Engine) list(ctx context.Context, p string, parent *dir) *listing {
-	l := &listing{dir: &dir{entry: flist.Entry{Path: p}, parent: parent}}
-	l.dir.scope, l.err = e.enter(p, parent)
+func (e *Engine) list(ctx context.Context, job *listJob) *listing {
+	p := job.path
+	l := &listing{dir: &dir{entry: flist.Entry{Path: p}}, only: job.only}
+	if job.alone {
+		if job.parent, l.err = e.resolve(p); l.err != nil {
+			return e.unlisted(l, p, l.err)
+		}
+	}
+	l.dir.parent = job.parent
+	l.dir.scope, l.err = e.enter(p, job.parent)
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.
 		if st, _, err := e.cfg.Root.Stat(p); err == nil {
@@ -116,7 +124,7 @@ func (e *Engine) take(l *listing, s *scan.Entry) {
 	}
 	if isDir(entry.Mode) {
 		l.subdirs = append(l.subdirs, entry)
-		if !s.MountPoint {
+		if !s.MountPoint && !l.only {
 			l.descend = append(l.descend, s.Name)
 		}
 		return
@@ -145,30 +153,6 @@ func (e *Engine) wanted(mode uint32) bool {
 		return o.Specials
 	}
 	return false
-}
-
-// lookUp returns the directory above p, with all above it, and p itself, as they are now. The error's path is the
-// topmost one that is missing or cannot be read.
-func (e *Engine) lookUp(p string) (parent *dir, self *child, err error) {
-	for _, up := range above(p) {
-		st, _, err := e.cfg.Root.Stat(up)
-		if err == nil && !isDir(st.Mode) {
-			err = fs.ErrNotExist
-		}
-		if err != nil {
-			return parent, nil, &fs.PathError{Op: "lstat", Path: up, Err: err}
-		}
-		scope, err := e.enter(up, parent)
-		if err != nil {
-			return parent, nil, &fs.PathError{Op: "filter", Path: up, Err: err}
-		}
-		parent = &dir{entry: entryOf(up, &st, ""), parent: parent, scope: scope}
-	}
-	st, target, err := e.cfg.Root.Stat(p)
-	if err != nil {
-		return parent, nil, &fs.PathError{Op: "lstat", Path: p, Err: err}
-	}
-	return parent, &child{entryOf(p, &st, target), versionOf(&st), link{st.Dev, st.Ino}, st.Nlink}, nil
 }
 
 // above returns the directories that lead to p, the root first.

@@ -66,16 +66,24 @@ func sum(b *rsync.Batch, i int, c delta.Checksum) []byte {
 
 func (e *Engine) newDestination() (destination, error) {
 	if e.cfg.Dialer.Dest.Kind == rsync.Local {
-		return embedded.Open(e.cfg.Dialer.Dest.Path)
+		local, err := embedded.Open(e.cfg.Dialer.Dest.Path)
+		if err != nil {
+			return nil, err
+		}
+		local.Wrap = e.wrap
+		return local, nil
 	}
 	d := e.cfg.Dialer
-	d.Wrap = func(c io.ReadWriteCloser) io.ReadWriteCloser {
-		if e.cfg.Limiter != nil {
-			c = e.cfg.Limiter.Wrap(context.Background(), c)
-		}
-		return &counted{c, &e.counters}
-	}
+	d.Wrap = e.wrap
 	return remote{&d, func(p int) { e.counters.protocol.Store(int64(p)) }}, nil
+}
+
+// wrap limits and counts what moves on a connection.
+func (e *Engine) wrap(c io.ReadWriteCloser) io.ReadWriteCloser {
+	if e.cfg.Limiter != nil {
+		c = e.cfg.Limiter.Wrap(context.Background(), c)
+	}
+	return &counted{c, &e.counters}
 }
 
 // prime runs the first session alone, with nothing in it but the root: it creates the destination directory before

@@ -15,7 +15,11 @@ import (
 // settle takes the result of a session: what is acknowledged leaves the queue, what is not goes back. It returns an
 // error when the pass must end.
 func (e *Engine) settle(o outcome) error {
+	e.settleLookup(o.found)
 	b := o.b
+	if b == nil {
+		return nil
+	}
 	e.counters.session(o.report)
 	var pending []bool
 	waiting, got := 0, 0
@@ -60,6 +64,7 @@ func (e *Engine) settle(o outcome) error {
 		e.unclear(b, o.report, pending)
 	default:
 		e.badRun, e.fullRun = 0, 0
+		e.unlock(b.clears)
 		e.release(b.parts)
 	}
 	return nil
@@ -73,12 +78,14 @@ func result(r *rsync.Report, i int) rsync.Result {
 }
 
 func (e *Engine) acknowledged(b *batch, i int, r rsync.Result) {
-	if b.kind != prune && b.kind != missing {
+	switch {
+	case b.kind == prune:
+	case b.entries[i].Mode == 0:
+		e.counters.vanished.Add(1)
+	default:
 		e.counters.acknowledged(&b.entries[i], r)
 	}
-	if b.retry {
-		e.queue.Done(b.about[i].item)
-	}
+	e.drop(b, i)
 }
 
 // notSent handles an entry that could not be opened here. One that vanished is looked at again: it may have to go at
@@ -88,36 +95,35 @@ func (e *Engine) notSent(b *batch, i int, err error) {
 		e.again(b, i, err, changedTries, &e.counters.unreadable)
 		return
 	}
-	e.drop(b, i)
-	e.fail(b.entries[i].Path, err, &e.counters.unreadable)
+	e.again(b, i, err, 1, &e.counters.unreadable)
 }
 
 // again puts an entry back into the queue as a path of its own, unless that was tried often enough.
 func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count) {
-	p := b.path(i)
-	if n, _ := e.queue.Failures(p); n+1 >= tries || b.kind == prune || e.session.DryRun {
-		e.drop(b, i)
-		e.fail(p, reason, counter)
-		return
+	paths := b.answers[int32(i)]
+	if paths == nil {
+		paths = []string{b.entries[i].Path}
 	}
-	e.log.Debug("will be tried again", "path", p, "err", reason)
-	e.retry(p, reason)
+	for _, p := range paths {
+		if n, _ := e.queue.Failures(p); !e.following && (n+1 >= tries || b.kind == prune || e.session.DryRun) {
+			if b.retry {
+				e.queue.Done(p)
+			}
+			e.fail(p, reason, counter)
+			continue
+		}
+		e.log.Debug("will be tried again", "path", p, "err", reason)
+		e.retry(p, reason)
+	}
 }
 
 func (e *Engine) retry(p string, reason error) { e.queue.Retry(p, reason, time.Now()) }
 
-// drop takes the entry's item out of the queue for good.
+// drop takes what an entry answers out of the queue for good.
 func (e *Engine) drop(b *batch, i int) {
-	if b.retry {
-		e.queue.Done(b.about[i].item)
+	for _, p := range b.answers[int32(i)] {
+		e.queue.Done(p)
 	}
-}
-
-func (b *batch) path(i int) string {
-	if b.about[i].item != "" {
-		return b.about[i].item
-	}
-	return b.entries[i].Path
 }
 
 // unclear handles a session that ended well but left entries unacknowledged: the server complained of something that
@@ -138,6 +144,7 @@ func (e *Engine) unclear(b *batch, r *rsync.Report, pending []bool) {
 			e.again(b, i, reason, refusedTries, &e.counters.refused)
 		}
 	}
+	e.unlock(b.clears)
 	e.release(b.parts)
 }
 
@@ -178,13 +185,13 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		if e.fullRun++; got > 0 {
 			e.fullRun = 0
 		}
-		if e.fullRun > fullTries {
+		if e.fullRun > fullTries && !e.following {
 			return o.err
 		}
 	case kind == rsync.KindBusy && e.running[0]+e.running[1] > 0:
 		e.sessions = e.running[0] + e.running[1] // that many it takes
 		b.tries = 0
-	case b.tries >= sessionTries && e.badRun >= sessionTries:
+	case !e.following && b.tries >= sessionTries && e.badRun >= sessionTries:
 		return e.giveUp(o.err)
 	}
 	if pending == nil {
@@ -233,7 +240,7 @@ func (e *Engine) postpone(b *batch, err error) {
 	case n == 1:
 		i := slices.IndexFunc(b.about, func(a about) bool { return a.primary })
 		e.drop(b, i)
-		e.fail(b.path(i), err, &e.counters.refused)
+		e.fail(b.entries[i].Path, err, &e.counters.refused)
 	default:
 		e.halve(b)
 	}
@@ -261,7 +268,8 @@ func (e *Engine) halve(b *batch) {
 
 // pruneAgain has the directories of a broken prune batch listed anew: what is deleted must not be here now.
 func (e *Engine) pruneAgain(o outcome) error {
-	if e.badRun++; e.badRun >= sessionTries {
+	e.unlock(o.b.clears)
+	if e.badRun++; e.badRun >= sessionTries && !e.following {
 		return e.giveUp(o.err)
 	}
 	due := time.Now().Add(e.cfg.tuning.sessionBackoff.Delay(e.badRun))
@@ -271,6 +279,10 @@ func (e *Engine) pruneAgain(o outcome) error {
 
 // fail reports a path that will not be equal.
 func (e *Engine) fail(p string, err error, counter *count) {
+	if e.following {
+		e.retry(p, err)
+		return
+	}
 	counter.Add(1)
 	e.counters.failed.Add(1)
 	e.log.Debug("not copied", "path", p, "err", err)

@@ -1,0 +1,115 @@
+package transfer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/syncd/syncd/internal/queue"
+)
+
+// Changes in one session: enough that a burst does not pay a handshake for each, few enough that the first of them
+// does not wait for the last.
+const maxLivePaths = 1024
+
+// Follow makes the full pass and goes on making equal whatever Changed names, until ctx ends, which it returns the
+// cause of. Neither network nor destination end it: what cannot be done now is tried again. Sessions that run when ctx
+// ends get until Config.StopTimeout to finish.
+//
+// Changed may be called before Follow, and from any goroutine.
+func (e *Engine) Follow(ctx context.Context) error {
+	e.following = true
+	return e.Run(ctx)
+}
+
+// Changed queues what is no longer known to be equal. It does not wait for anything.
+func (e *Engine) Changed(items ...queue.Item) { e.inbox.put(items) }
+
+// An inbox is where watchers leave items and the engine finds them.
+type inbox struct {
+	mu    sync.Mutex
+	items []queue.Item
+	news  chan struct{} // has one element while items may have some
+}
+
+func (b *inbox) put(items []queue.Item) {
+	b.mu.Lock()
+	b.items = append(b.items, items...)
+	b.mu.Unlock()
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the inbox.
+func (b *inbox) take() []queue.Item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items := b.items
+	b.items = nil
+	return items
+}
+
+// receive moves what was left in the inbox to the queue.
+func (e *Engine) receive(now time.Time) {
+	for _, it := range e.inbox.take() {
+		e.queue.Add(it, now)
+	}
+}
+
+// nextLive takes changes from the queue as soon as a session is free for them: until then they gather. Directories to
+// be listed go the way of the pass.
+func (e *Engine) nextLive(now time.Time) *batch {
+	if !e.following || e.running[0]+e.running[1] >= e.sessions {
+		return nil
+	}
+	var paths []string
+	for len(paths) < maxLivePaths {
+		it, ok := e.queue.Take(now)
+		if !ok {
+			break
+		}
+		if it.Kind == queue.Path {
+			paths = append(paths, it.Path)
+		} else {
+			e.trees = append(e.trees, listJob{path: it.Path, only: it.Kind == queue.Dir, alone: true})
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return &batch{kind: copySmall, retry: true, acks: true, live: true, paths: paths}
+}
+
+// nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
+// is nothing that could.
+func (e *Engine) nextPrune() (pruneJob, bool) {
+	for i, p := range e.prunes {
+		if e.following && !e.queue.Lock(p.path) {
+			continue
+		}
+		e.prunes = append(e.prunes[:i], e.prunes[i+1:]...)
+		return p, true
+	}
+	return pruneJob{}, false
+}
+
+// unlock lets changes below the directories of a prune batch go on.
+func (e *Engine) unlock(clears []pruneJob) {
+	if e.following {
+		for _, p := range clears {
+			e.queue.Unlock(p.path)
+		}
+	}
+}
+
+// resolve finds the directories above a tree that comes from a change and not from the listing of its parent.
+func (e *Engine) resolve(p string) (*dir, error) {
+	if p == "." {
+		return nil, nil
+	}
+	l := &lookup{e: e, dirs: map[string]*dir{}}
+	parent, _, err := l.find(p)
+	return parent, err
+}
