@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +93,38 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		if again, err := decodeRequest(line); err != nil || again != r {
 			t.Fatalf("%q is %+v, and encoded and decoded %+v, %v", p, r, again, err)
+		}
+	})
+}
+
+// Whatever a client sends, it gets one line of JSON or nothing.
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte(`{"do":"status"}` + "\n"))
+	f.Add([]byte(`{"do":"why","path":"a"}`))
+	f.Add([]byte("\n\n"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		line, err := readRequest(bytes.NewReader(p))
+		if err != nil {
+			if errors.Is(err, errTooLong) != (len(p) >= maxRequest) {
+				t.Fatalf("%d bytes: %v", len(p), err)
+			}
+			return
+		}
+		if len(line) >= maxRequest {
+			t.Fatalf("a request of %d bytes", len(line))
+		}
+		r, err := decodeRequest(line)
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := writeAnswer(&out, answer(steady(), r)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = decodeAnswer("", out.Bytes())
+		var refused *Refused
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatalf("%q is answered by %q: %v", p, out.Bytes(), err)
 		}
 	})
 }

@@ -103,6 +103,22 @@ process   pid 1, version v, started 2026-11-20 12:00:00 (0ms ago)
 	}
 }
 
+func TestStatusLine(t *testing.T) {
+	for want, s := range map[string]Status{
+		"starting":            {State: Starting},
+		"live; nothing waits": {State: Live},
+		"pass; 1 file compared; 2 paths waiting (0 B)": {
+			State: Passing, Pass: &Pass{Files: 1}, Backlog: Backlog{Lanes: []Lane{{Paths: 2}}},
+		},
+		"waiting-for-destination: backup:873: connection refused; next try in 20s; 25 % of 4,000,000 files compared; " +
+			"12,344 paths waiting (3.21 GiB); 12,345 deletions held; 3 paths failing": busy(),
+	} {
+		if got := s.Line(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestPauseNamesTheWayOut(t *testing.T) {
 	var b strings.Builder
 	if err := (&Status{State: Paused}).WriteText(&b, noon); err != nil {
