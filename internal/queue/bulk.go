@@ -1,6 +1,9 @@
 package queue
 
-import "path"
+import (
+	"math"
+	"path"
+)
 
 // A Task is an item taken from the queue, with what its owner remembered about the directory it was found in.
 type Task[C any] struct {
@@ -66,9 +69,9 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 	}
 	var at *node
 	if exact {
-		at = n.obstacle(Tree, bulk)
+		at = n.obstacle(Tree, math.MaxInt64, bulk)
 	} else {
-		at = n.overlap(isChild(n, p), bulk)
+		at = n.overlap(isChild(n, p), math.MaxInt64, bulk)
 	}
 	if at != nil {
 		count := len(f.names) // whatever is at the directory or above it is in the way of all of them

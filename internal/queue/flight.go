@@ -1,12 +1,14 @@
 package queue
 
-// obstacle returns the node that an item of kind k at n, not pending any more, has to wait for; nil if it may go. The
-// answer is n itself if it waits for what is in flight at n or below.
-func (n *node) obstacle(k Kind, c class) *node {
+import "math"
+
+// obstacle returns the node that an item of kind k and age since at n has to wait for; nil if it may go. The answer is n
+// itself if it waits for what is in flight at n or below.
+func (n *node) obstacle(k Kind, since int64, c class) *node {
 	if n.busy != nil {
 		return n
 	}
-	if at := n.up.overlap(true, c); at != nil {
+	if at := n.up.overlap(true, since, c); at != nil {
 		return at
 	}
 	if !n.quiet(k) {
@@ -15,35 +17,28 @@ func (n *node) obstacle(k Kind, c class) *node {
 	return nil
 }
 
-// overlap returns the nearest node, from n upwards, at which something is in flight, or waits and has precedence, that
-// overlaps an item below n: a direct child of n, or deeper.
-func (n *node) overlap(child bool, c class) *node {
+// overlap returns the nearest node, from n upwards, at which something is in flight, or is older and waits, that overlaps
+// an item below n: a direct child of n, or deeper.
+func (n *node) overlap(child bool, since int64, c class) *node {
 	for ; n != nil; n, child = n.up, false {
 		if f := n.busy; f != nil && (f.kind != Dir || child && c != bulk) {
 			return n
 		}
-		if n.where == unquiet && n.live && (n.kind != Dir || child) && n.restrains(c) {
+		if n.where == unquiet && n.live && n.since < since && (n.kind != Dir || child) && n.restrains(c) {
 			return n
 		}
 	}
 	return nil
 }
 
-// quiet reports whether nothing below n is in flight that overlaps an item of kind k at n.
-func (n *node) quiet(k Kind) bool {
-	if k == Dir {
-		return n.busyChildren() == 0
-	}
-	return n.busyBelow() == 0
-}
-
 // restrains reports whether the live item at n, which waits for what is in flight below it, holds back what would start
 // there: not if that is quicker than what the item has to wait for anyway.
 func (n *node) restrains(c class) bool {
-	switch s := n.sub; {
-	case s == nil || s.busy[slow] > 0:
+	below := n.flying(n.kind)
+	switch {
+	case below[slow] > 0:
 		return false
-	case s.busy[bulk] > 0:
+	case below[bulk] > 0:
 		return c == bulk
 	}
 	return true
@@ -101,6 +96,9 @@ func (q *Queue[C]) depart(n *node) Item {
 		n.hold = nil
 	}
 	q.launch(n, &flight{kind: it.Kind, since: since})
+	if it.Kind == Dir {
+		q.release(n) // not all that waited for a Path overlaps a Dir
+	}
 	return it
 }
 
@@ -130,7 +128,7 @@ func (q *Queue[C]) land(n *node) {
 		if a.where == unquiet && a.quiet(a.kind) {
 			q.place(a, a.home())
 		}
-		if a.busyBelow() == 0 {
+		if a.quiet(Tree) {
 			q.unblock(a)
 		}
 	}
@@ -151,7 +149,7 @@ func (q *Queue[C]) flying(p string) *node {
 // lock tries again when a flight has ended.
 func (q *Queue[C]) Lock(p string) bool {
 	n := q.root.reach(p)
-	free := n.busy == nil && n.busyBelow() == 0
+	free := n.busy == nil && n.quiet(Tree)
 	for a := n.up; a != nil && free; a = a.up {
 		free = a.busy == nil || a.busy.kind == Dir
 	}
@@ -182,6 +180,11 @@ func (q *Queue[C]) Slow(p string) {
 	n.busy.class = slow
 	n.fly(slow, 1)
 	q.flights[slow]++
+	q.loosen(n)
+}
+
+// loosen looks again at what is held back by items that wait for the flight at n, which lasts longer than they knew.
+func (q *Queue[C]) loosen(n *node) {
 	for a := n.up; a != nil; a = a.up {
 		if a.where == unquiet {
 			q.release(a)
@@ -194,7 +197,7 @@ func (q *Queue[C]) Slow(p string) {
 // Dir.
 func (q *Queue[C]) Detach(p string) bool {
 	n := q.root.reach(p)
-	if n.up == nil || n.busy != nil || n.up.busy == nil || n.up.busy.kind != Dir || n.busyBelow() > 0 {
+	if n.up == nil || n.busy != nil || n.up.busy == nil || n.up.busy.kind != Dir || !n.quiet(Tree) {
 		n.trim()
 		return false
 	}
@@ -218,19 +221,20 @@ func (q *Queue[C]) Claim(p, top string) bool {
 	f := n.busy
 	q.land(n)
 	t := q.root.reach(top)
-	if t.obstacle(Path, f.class) != nil {
+	if t.obstacle(Path, math.MinInt64, live) != nil {
 		q.requeue(Item{f.kind, p}, f.since)
 		q.requeue(Item{Path, top}, f.since)
+		q.limit()
 		return false
 	}
 	seq, began := f.seq, f.began
 	f.kind = Path
 	q.launch(t, f)
 	f.seq, f.began = seq, began
+	q.loosen(t)
 	q.settle(t)
-	if n != t && n.busy == nil && (n.where == nowhere || n.active()) {
-		q.forget(n)
-		n.trim()
+	if n := q.root.lookup(p); n != nil && n != t {
+		q.dismiss(n)
 	}
 	return true
 }

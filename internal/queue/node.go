@@ -61,7 +61,7 @@ type subtree struct {
 	few   []*node          // children while they are few
 	many  map[string]*node // by name, once they are many
 	busy  [classes]int32   // flights at any depth below
-	kids  int32            // flights of direct children
+	kids  [classes]int32   // flights of direct children
 	pend  int32            // pending items at any depth below
 	paths int32            // pending Paths of direct children
 }
@@ -236,19 +236,19 @@ func (n *node) trim() {
 	}
 }
 
-func (n *node) busyBelow() int32 {
-	if n.sub == nil {
-		return 0
+// flying returns how many flights of each class there are below n that overlap an item of kind k at n.
+func (n *node) flying(k Kind) [classes]int32 {
+	switch {
+	case n.sub == nil:
+		return [classes]int32{}
+	case k == Dir:
+		return n.sub.kids
 	}
-	return n.sub.busy[live] + n.sub.busy[bulk] + n.sub.busy[slow]
+	return n.sub.busy
 }
 
-func (n *node) busyChildren() int32 {
-	if n.sub == nil {
-		return 0
-	}
-	return n.sub.kids
-}
+// quiet reports whether nothing below n is in flight that overlaps an item of kind k at n.
+func (n *node) quiet(k Kind) bool { return n.flying(k) == [classes]int32{} }
 
 func (n *node) pendingBelow() int32 {
 	if n.sub == nil {
@@ -273,7 +273,7 @@ func (n *node) fly(c class, by int32) {
 		a.sub.busy[c] += by
 	}
 	if n.up != nil {
-		n.up.sub.kids += by
+		n.up.sub.kids[c] += by
 	}
 }
 

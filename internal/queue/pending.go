@@ -53,7 +53,7 @@ func (q *Queue[C]) want(n *node, k Kind, since int64) {
 			n.live = true
 			q.waits--
 		}
-		if n.where == waiting || n.where == deferred || moved && (n.where == parked || n.where == unquiet) {
+		if n.where == waiting || n.where == deferred || moved {
 			q.leave(n)
 			q.place(n, ready)
 		}
@@ -70,7 +70,7 @@ func (q *Queue[C]) requeue(it Item, since int64) {
 	n := q.root.reach(it.Path)
 	if over := q.coveredBy(it); over != nil && over != n {
 		q.inherit(over, since)
-		q.dismiss(n)
+		q.yield(n)
 		return
 	}
 	q.want(n, it.Kind, since)
@@ -113,6 +113,9 @@ func (q *Queue[C]) strike(n *node) {
 	if !n.live {
 		q.waits--
 	}
+	if n.hold != nil && n.hold.failures == 0 {
+		n.hold = nil
+	}
 }
 
 // widen makes the item pending at n at least of kind k, and reports whether it was narrower.
@@ -133,8 +136,12 @@ func (q *Queue[C]) inherit(n *node, since int64) {
 		return
 	}
 	n.since = since
-	if n.where == ready {
+	switch {
+	case n.where == ready:
 		q.ready.fix(n)
+	case n.where == parked && n.at.busy == nil: // behind an item that may be the younger one now
+		q.leave(n)
+		q.place(n, n.home())
 	}
 }
 
@@ -177,14 +184,21 @@ func (q *Queue[C]) swallow(n *node) {
 	}
 }
 
+// yield drops the record of n, whose item another one answers for, and with it what waits there if that is covered too.
+func (q *Queue[C]) yield(n *node) {
+	switch {
+	case n.where == nowhere:
+		q.dismiss(n)
+	case q.coveredAbove(n) != nil:
+		q.absorb(n)
+	}
+}
+
 // absorb removes the item pending at n for good: something else answers for it.
 func (q *Queue[C]) absorb(n *node) {
 	q.stats.Swallowed++
 	q.strike(n)
-	if n.busy == nil {
-		q.forget(n)
-	}
-	n.trim()
+	q.dismiss(n)
 }
 
 // wake makes ready what was put off until now.

@@ -152,7 +152,7 @@ func (q *Queue[C]) Take(now time.Time) (Item, bool) {
 		}
 		q.ready.remove(n)
 		n.where = nowhere
-		if at := n.obstacle(n.kind, live); at != nil {
+		if at := n.obstacle(n.kind, n.since, live); at != nil {
 			q.park(n, at)
 			continue
 		}
@@ -171,7 +171,7 @@ func (q *Queue[C]) TakePath(now time.Time) (string, bool) {
 		}
 		q.waiting.remove(n)
 		n.where = nowhere
-		if at := n.obstacle(n.kind, live); at != nil {
+		if at := n.obstacle(n.kind, n.since, live); at != nil {
 			q.park(n, at)
 			continue
 		}

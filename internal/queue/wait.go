@@ -60,7 +60,7 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 	}
 	if over := q.coveredBy(it); over != nil {
 		q.inherit(over, since)
-		q.dismiss(n)
+		q.yield(n)
 		return count
 	}
 	q.postpone(n, it.Kind, since, h.due)
@@ -68,13 +68,9 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 	return count
 }
 
-// dismiss drops what is pending at n, and its record, because something else answers for it.
+// dismiss drops the record of n, at which nothing is pending, unless it is that of what is in flight there.
 func (q *Queue[C]) dismiss(n *node) {
-	if n.where != nowhere {
-		q.absorb(n)
-		return
-	}
-	if n.busy == nil {
+	if n.where == nowhere && (n.busy == nil || n.busy.kind == locked) {
 		q.forget(n)
 		n.trim()
 	}

@@ -1,0 +1,585 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The model knows of each path when it last changed and what the newest change is that an acknowledged flight has seen.
+// It takes nothing from the queue but its answers; the queue must then neither lose a change nor let two overlap.
+
+var universe = func() []string {
+	all := []string{".", "a", "b", "ab", "a/c", "a/c/d", "b/y", "b/z", "a/c/d/1", "a/c/d/2"}
+	for i := range fewChildren + 2 {
+		all = append(all, fmt.Sprintf("a/c/f%d", i))
+	}
+	return all
+}()
+
+var dirs = []string{".", "a", "b", "a/c", "a/c/d"}
+
+func childDirs(p string) (names []string) {
+	for _, d := range dirs {
+		if d != "." && path.Dir(d) == p {
+			names = append(names, path.Base(d))
+		}
+	}
+	return names
+}
+
+type modelFlight struct {
+	Item
+	from    int             // version that it has seen
+	covers  map[string]bool // what its acknowledgement settles
+	fromAll bool            // from TakeTree
+	slow    bool
+	wider   bool // a Dir that answers for what is no longer below it, having been a Tree
+}
+
+type model struct {
+	t       testing.TB
+	next    func(n int) int // the next decision, 0 <= d < n
+	more    func() bool
+	q       *Queue[string]
+	now     time.Time
+	version int
+	need    map[string]int
+	got     map[string]int
+	flights map[string]*modelFlight
+	locks   map[string]bool
+	notYet  map[string]time.Time // paths that failed and did not change since
+	log     []string
+	deep    int // how many steps pass between thorough checks
+}
+
+func newModel(t testing.TB, next func(int) int, more func() bool) *model {
+	m := &model{
+		t: t, next: next, more: more, q: New[string](backoff), now: time.Unix(1000, 0),
+		need: map[string]int{}, got: map[string]int{}, flights: map[string]*modelFlight{}, locks: map[string]bool{},
+		notYet: map[string]time.Time{}, deep: 1,
+	}
+	if next(2) == 0 {
+		m.q.MaxPending = 1 + next(8)
+	}
+	if next(4) == 0 {
+		m.q.Delay = time.Duration(1+next(3)) * time.Second
+	}
+	return m
+}
+
+func (m *model) fatalf(format string, args ...any) {
+	m.t.Helper()
+	m.t.Fatalf("%s\nafter:\n%s", fmt.Sprintf(format, args...), strings.Join(m.log, "\n"))
+}
+
+func (m *model) note(format string, args ...any) { m.log = append(m.log, fmt.Sprintf(format, args...)) }
+
+func (m *model) anyPath() string { return universe[m.next(len(universe))] }
+
+func (m *model) anyFlight() *modelFlight {
+	if len(m.flights) == 0 {
+		return nil
+	}
+	var paths []string
+	for p := range m.flights {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	return m.flights[paths[m.next(len(paths))]]
+}
+
+func covered(it Item) map[string]bool {
+	c := map[string]bool{}
+	for _, p := range universe {
+		if it.Covers(Item{Path, p}) {
+			c[p] = true
+		}
+	}
+	return c
+}
+
+func (m *model) change(it Item) {
+	m.version++
+	for p := range covered(it) {
+		m.need[p] = m.version
+		delete(m.notYet, p)
+	}
+}
+
+// overlap is the rule in the words of the package comment.
+func overlap(a, b Item) bool {
+	if len(a.Path) > len(b.Path) || a.Path != "." && b.Path == "." {
+		a, b = b, a
+	}
+	switch below := (Item{Tree, a.Path}).Covers(Item{Path, b.Path}); {
+	case a.Path == b.Path:
+		return true
+	case !below:
+		return false
+	case a.Kind == Dir:
+		return path.Dir(b.Path) == a.Path
+	}
+	return true
+}
+
+// taken checks that it may be in flight, and makes it so.
+func (m *model) taken(it Item, fromAll bool) *modelFlight {
+	for _, f := range m.flights {
+		beside := fromAll && f.Kind == Dir && path.Dir(it.Path) == f.Path && it.Path != f.Path
+		if overlap(f.Item, it) && !beside {
+			m.fatalf("%v %s taken while %v %s is in flight", it.Kind, it.Path, f.Kind, f.Path)
+		}
+	}
+	for p := range m.locks {
+		if overlap(Item{Tree, p}, it) {
+			m.fatalf("%v %s taken while %s is locked", it.Kind, it.Path, p)
+		}
+	}
+	f := &modelFlight{Item: it, from: m.version, covers: covered(it), fromAll: fromAll}
+	m.flights[it.Path] = f
+	return f
+}
+
+func (m *model) ended(f *modelFlight) { delete(m.flights, f.Path) }
+
+// step makes one random move.
+func (m *model) step() {
+	switch m.next(20) {
+	case 0, 1, 2, 3, 4:
+		it := Item{Path, m.anyPath()}
+		if k := Kind(m.next(12)); k <= Tree {
+			it = Item{k, dirs[m.next(len(dirs))]}
+		}
+		m.note("Add %v %s", it.Kind, it.Path)
+		m.change(it)
+		m.q.Add(it, m.now)
+		m.bounded()
+	case 5, 6, 7, 8, 9:
+		m.take()
+	case 10:
+		if p, ok := m.q.TakePath(m.now); ok {
+			m.note("TakePath %s", p)
+			if m.notYet[p].After(m.now) {
+				m.fatalf("%s taken before its time", p)
+			}
+			m.taken(Item{Path, p}, false)
+		}
+	case 11:
+		if t, ok := m.q.TakeTree(); ok {
+			m.note("TakeTree %s", t.Path)
+			m.taken(t.Item, true)
+		}
+	case 12, 13:
+		if f := m.anyFlight(); f != nil {
+			m.finish(f)
+		}
+	case 14:
+		m.now = m.now.Add(time.Duration(m.next(4)) * time.Second)
+		m.note("now %d", m.now.Unix())
+	case 15:
+		m.fail()
+	case 16:
+		m.lock()
+	case 17:
+		m.steer()
+	case 18:
+		if p := dirs[m.next(len(dirs))]; m.next(3) == 0 {
+			m.note("AddTree %s", p)
+			m.change(Item{Tree, p})
+			m.q.AddTree(p, "")
+		}
+	case 19:
+		if f := m.anyFlight(); f != nil && f.Kind == Tree {
+			m.expand(f)
+		}
+	}
+}
+
+func (m *model) take() {
+	it, ok := m.q.Take(m.now)
+	rest := m.pending()
+	for _, n := range rest {
+		age := int64(math.MaxInt64)
+		if ok {
+			age = m.q.root.lookup(it.Path).busy.since
+		}
+		if n.since < age && m.due(n) && !m.hindered(n, rest) {
+			m.fatalf("%v %s not taken though nothing is in its way; taken instead: %v %v; its state: %+v", n.kind, n.path, ok, it, m.q.pendingCover(n))
+		}
+	}
+	if !ok {
+		return
+	}
+	m.note("Take %v %s", it.Kind, it.Path)
+	m.taken(it, false)
+}
+
+// pending returns copies of the nodes with live items.
+func (m *model) pending() (found []*node) {
+	add := func(n *node) {
+		if n.live {
+			c := *n
+			found = append(found, &c)
+		}
+	}
+	if m.q.root.where != nowhere {
+		add(m.q.root)
+	}
+	m.q.root.walk(add)
+	return found
+}
+
+func (m *model) due(n *node) bool {
+	now := m.q.clock(m.now)
+	if n.where == deferred {
+		return n.hold.due <= now
+	}
+	return m.q.Delay == 0 || n.since+int64(m.q.Delay) <= now
+}
+
+// hindered reports whether something in flight, or an item that waits for it with precedence, overlaps n.
+func (m *model) hindered(n *node, all []*node) bool {
+	busy := func(it Item, over []Item) bool {
+		return slices.ContainsFunc(over, func(f Item) bool { return overlap(f, it) })
+	}
+	var flying []Item
+	for _, f := range m.flights {
+		flying = append(flying, f.Item)
+	}
+	for p := range m.locks {
+		flying = append(flying, Item{Tree, p})
+	}
+	it := Item{n.kind, n.path}
+	if busy(it, flying) {
+		return true
+	}
+	for _, o := range all {
+		if other := (Item{o.kind, o.path}); o.path != n.path && overlap(other, it) && busy(other, flying) &&
+			(Item{Tree, o.path}).Covers(Item{Path, n.path}) && !m.patient(other) {
+			return true
+		}
+	}
+	return false
+}
+
+// patient reports whether what it waits for below it lasts so long that it holds back no live item.
+func (m *model) patient(it Item) bool {
+	for _, f := range m.flights {
+		if (f.fromAll || f.slow) && f.Path != it.Path && overlap(it, f.Item) && (Item{Tree, it.Path}).Covers(Item{Path, f.Path}) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) finish(f *modelFlight) {
+	m.note("Done %v %s", f.Kind, f.Path)
+	m.ended(f)
+	m.q.Done(f.Path)
+	for p := range f.covers {
+		m.got[p] = max(m.got[p], f.from)
+	}
+}
+
+func (m *model) expand(f *modelFlight) {
+	names := childDirs(f.Path)
+	for len(names) > 0 && m.next(4) == 0 {
+		names = names[1:] // it is no longer there: what was below it goes with it
+	}
+	m.note("Expand %s %q", f.Path, names)
+	m.q.Expand(f.Path, "in "+f.Path, names)
+	f.Kind, f.wider = Dir, true
+	for _, name := range names {
+		c := Join(f.Path, name)
+		for p := range f.covers {
+			if p != c && (Item{Tree, c}).Covers(Item{Path, p}) {
+				delete(f.covers, p)
+			}
+		}
+	}
+}
+
+var reasons = []error{errors.New("no space"), errors.New("permission denied")}
+
+func (m *model) fail() {
+	f := m.anyFlight()
+	if f == nil {
+		return
+	}
+	reason := reasons[m.next(2)]
+	if f.Kind != Path && m.next(2) == 0 {
+		m.note("Fail %v %s", f.Kind, f.Path)
+		if f.Kind == Dir {
+			// What an expanded Tree left to its Dir can only come again as a Tree.
+			f.Kind = Tree
+		}
+		m.ended(f)
+		m.q.Fail(f.Item, reason, m.now)
+		m.bounded()
+		return
+	}
+	p := f.Path
+	if f.Kind != Path {
+		var inside []string
+		for _, c := range universe {
+			if f.covers[c] {
+				inside = append(inside, c)
+			}
+		}
+		if len(inside) == 0 {
+			return
+		}
+		p = inside[m.next(len(inside))]
+		if m.flights[p] != nil && m.flights[p] != f {
+			return
+		}
+		delete(f.covers, p)
+	} else {
+		m.ended(f)
+	}
+	// Claimed flights answer for everything below; what fails of them fails whole.
+	if f.Kind == Path && len(f.covers) > 1 {
+		m.note("Fail Tree %s", f.Path)
+		m.q.Fail(Item{Tree, f.Path}, reason, m.now)
+		m.bounded()
+		return
+	}
+	m.note("Retry %s at %d: %v", p, m.now.Unix(), reason)
+	n := m.q.Retry(p, reason, m.now)
+	m.bounded()
+	if node := m.q.root.lookup(p); node != nil && node.hold != nil && node.where != nowhere && !node.live {
+		full := backoff.First
+		for range n - 1 {
+			full = min(2*full, backoff.Max)
+		}
+		m.notYet[p] = m.now.Add(full * 3 / 4)
+	}
+}
+
+func (m *model) lock() {
+	p := m.anyPath()
+	if m.locks[p] {
+		m.note("Unlock %s", p)
+		delete(m.locks, p)
+		m.q.Unlock(p)
+		return
+	}
+	free := true
+	for _, f := range m.flights {
+		if (Item{Tree, p}).Covers(Item{Path, f.Path}) || f.Kind != Dir && (Item{Tree, f.Path}).Covers(Item{Path, p}) {
+			free = false
+		}
+	}
+	for l := range m.locks {
+		free = free && !overlap(Item{Tree, l}, Item{Tree, p})
+	}
+	m.note("Lock %s: %v", p, free)
+	if got := m.q.Lock(p); got != free {
+		m.fatalf("Lock %s is %v", p, got)
+	}
+	if free {
+		m.locks[p] = true
+	}
+}
+
+// steer makes one of the rarer moves with a flight.
+func (m *model) steer() {
+	f := m.anyFlight()
+	if f == nil {
+		return
+	}
+	switch m.next(4) {
+	case 0:
+		m.note("Slow %s", f.Path)
+		m.q.Slow(f.Path)
+		f.slow = true
+	case 1:
+		if f.wider || len(f.covers) != len(covered(f.Item)) {
+			return
+		}
+		due := m.now.Add(time.Duration(m.next(5)) * time.Second)
+		m.note("Defer %v %s until %d", f.Kind, f.Path, due.Unix())
+		m.ended(f)
+		m.q.Defer(f.Path, due)
+		m.bounded()
+	case 2:
+		if f.Kind != Dir {
+			return
+		}
+		for c := range f.covers {
+			if path.Dir(c) == f.Path && c != "." && !slices.Contains(dirs, c) && m.flights[c] == nil && !m.locks[c] {
+				m.note("Detach %s", c)
+				if !m.q.Detach(c) {
+					m.fatalf("%s not detached", c)
+				}
+				delete(f.covers, c)
+				m.flights[c] = &modelFlight{Item: Item{Path, c}, from: f.from, covers: map[string]bool{c: true},
+					fromAll: f.fromAll, slow: f.slow}
+				return
+			}
+		}
+	case 3:
+		m.claim(f)
+	}
+}
+
+func (m *model) claim(f *modelFlight) {
+	if f.wider || len(f.covers) != len(covered(f.Item)) {
+		return
+	}
+	top := f.Path
+	for top != "." && m.next(2) == 0 {
+		top = path.Dir(top)
+	}
+	if top == "." {
+		return // the root is never gone
+	}
+	m.note("Claim %s for %v %s", top, f.Kind, f.Path)
+	m.ended(f)
+	if m.q.Claim(f.Path, top) {
+		from, slow, all := f.from, f.slow, f.fromAll
+		c := m.taken(Item{Path, top}, false)
+		c.from, c.slow, c.fromAll, c.covers = from, slow, all, covered(Item{Tree, top})
+	} else if !m.overlapsFlight(Item{Path, top}) {
+		m.fatalf("%s not claimed though nothing is in the way", top)
+	}
+	m.bounded()
+}
+
+func (m *model) overlapsFlight(it Item) bool {
+	for _, f := range m.flights {
+		if overlap(f.Item, it) {
+			return true
+		}
+	}
+	for p := range m.locks {
+		if overlap(Item{Tree, p}, it) {
+			return true
+		}
+	}
+	return false
+}
+
+// bounded checks the bound on memory.
+func (m *model) bounded() {
+	if c := m.q.Counts(); m.q.MaxPending > 0 && c.Live+c.Waiting > m.q.MaxPending {
+		m.fatalf("%d pending, %d allowed", c.Live+c.Waiting, m.q.MaxPending)
+	}
+}
+
+// kept checks that every change that is not settled is answered for: by a flight that has seen it, or by something
+// pending.
+func (m *model) kept() {
+	for _, p := range universe {
+		if m.need[p] > m.got[p] && !m.answered(p) {
+			m.fatalf("%s is lost: changed at %d, settled %d, covered by %+v", p, m.need[p], m.got[p], m.q.Why(p))
+		}
+	}
+	if m.q.Empty() && len(m.flights)+len(m.locks) > 0 {
+		m.fatalf("empty with %d in flight and %d locks", len(m.flights), len(m.locks))
+	}
+}
+
+func (m *model) answered(p string) bool {
+	for _, f := range m.flights {
+		if f.covers[p] && f.from >= m.need[p] {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.q.Why(p), func(c Cover) bool { return c.State != InFlight && c.State != Locked })
+}
+
+// drain ends everything and checks that this settles everything.
+func (m *model) drain() {
+	for p := range m.locks {
+		m.q.Unlock(p)
+	}
+	clear(m.locks)
+	m.note("drain")
+	for round := 0; !m.q.Empty(); round++ {
+		if round > 200 {
+			m.fatalf("does not end: %+v, in flight %v", m.q.Counts(), m.flights)
+		}
+		m.now = m.now.Add(backoff.Max + m.q.Delay)
+		for {
+			before := len(m.flights)
+			m.take()
+			if p, ok := m.q.TakePath(m.now); ok {
+				m.note("TakePath %s", p)
+				m.taken(Item{Path, p}, false)
+			}
+			if t, ok := m.q.TakeTree(); ok {
+				m.note("TakeTree %s", t.Path)
+				m.expand(m.taken(t.Item, true))
+			}
+			if len(m.flights) == before {
+				break
+			}
+		}
+		for len(m.flights) > 0 {
+			m.finish(m.anyFlight())
+		}
+		m.kept()
+		audit(m)
+	}
+	for _, p := range universe {
+		if m.need[p] > m.got[p] {
+			m.fatalf("empty, but %s changed at %d and only %d is settled", p, m.need[p], m.got[p])
+		}
+	}
+	if m.q.root.sub != nil || len(m.q.behind)+len(m.q.blocked)+len(m.q.failing) > 0 {
+		m.fatalf("empty, but something is left: %+v", m.q)
+	}
+}
+
+func (m *model) run() {
+	for i := 0; m.more(); i++ {
+		m.step()
+		if i%m.deep == 0 {
+			m.kept()
+			audit(m)
+		}
+	}
+	m.drain()
+}
+
+func TestHistories(t *testing.T) {
+	for seed := range uint64(60000) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		left := 20 + r.IntN(150)
+		m := newModel(t, r.IntN, func() bool { left--; return left >= 0 })
+		m.deep = 1 + r.IntN(16)
+		m.note("seed %d", seed)
+		m.run()
+	}
+}
+
+func FuzzHistories(f *testing.F) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		b := make([]byte, 200)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		b = b[:min(len(b), 2000)]
+		next := func(n int) int {
+			if len(b) == 0 {
+				return n - 1
+			}
+			d := int(b[0]) % n
+			b = b[1:]
+			return d
+		}
+		newModel(t, next, func() bool { return len(b) > 0 }).run()
+	})
+}
