@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fake answers as its functions say.
@@ -54,11 +55,17 @@ func socketPath(t *testing.T) string {
 // start runs a server until the test ends or stop is called, which returns Run's error.
 func start(t *testing.T, h Handler) (path string, stop func() error) {
 	t.Helper()
+	return startWithGrace(t, h, shutdownGrace)
+}
+
+func startWithGrace(t *testing.T, h Handler, grace time.Duration) (path string, stop func() error) {
+	t.Helper()
 	path = socketPath(t)
 	s, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.grace = grace
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, h) }()

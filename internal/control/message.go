@@ -102,7 +102,7 @@ func answer(h Handler, r Request) Answer {
 		}
 	}
 	if err != nil {
-		a.Error = err.Error()
+		a.Error = unicode(err.Error())
 		if a.Error == "" {
 			a.Error = "refused"
 		}

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -35,6 +38,62 @@ func TestStatusJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(s, back); diff != "" {
 		t.Errorf("-encoded +decoded:\n%s", diff)
+	}
+}
+
+// docs/status.md names every key of the status and of the answer for a path.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "status.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	var collect func(reflect.Type)
+	collect = func(v reflect.Type) {
+		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || v == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			key, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+			keys = append(keys, key)
+			collect(v.Field(i).Type)
+		}
+	}
+	collect(reflect.TypeFor[Status]())
+	collect(reflect.TypeFor[Why]())
+	if len(keys) < 50 {
+		t.Fatalf("only %d keys", len(keys))
+	}
+	for _, key := range keys {
+		// Some have the one they are in before them, or [] behind.
+		if !regexp.MustCompile("[`.]" + key + "(\\[\\])?[`.]").Match(doc) {
+			t.Errorf("no %q in docs/status.md", key)
+		}
+	}
+}
+
+// Text that is no UTF-8 is escaped, not lost, and what the handler gave stays as it was.
+func TestTextThatIsNoUTF8(t *testing.T) {
+	pass := &Pass{At: "a\xff"}
+	s := Status{
+		Source: "s\xff", Destination: "d\xff", Reason: "r\xff", Pass: pass,
+		Failing: Failing{First: []Failure{{Reason: "f\xff"}}},
+	}
+	s.derive(noon)
+	got, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range "sdrfa" {
+		if want := `"` + string(c) + `\\#377"`; !strings.Contains(string(got), want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	if pass.At != "a\xff" {
+		t.Error("the handler's value was changed")
 	}
 }
 

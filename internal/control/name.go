@@ -17,6 +17,13 @@ func encodeName(name string) (text string, raw []byte) {
 	return printable(name), []byte(name)
 }
 
+// unicode is for text that only people read, and which may hold names: where it
+// has no JSON form it is escaped.
+func unicode(s string) string {
+	text, _ := encodeName(s)
+	return text
+}
+
 func decodeName(text string, raw []byte) string {
 	if raw != nil {
 		return string(raw)
@@ -36,6 +43,7 @@ func (f Failure) MarshalJSON() ([]byte, error) {
 		pathBytes
 	}{plain: plain(f)}
 	v.Path, v.PathBytes = encodeName(f.Path)
+	v.Reason = unicode(f.Reason)
 	return json.Marshal(v)
 }
 
@@ -61,6 +69,7 @@ func (w Why) MarshalJSON() ([]byte, error) {
 		pathBytes
 	}{plain: plain(w)}
 	v.Path, v.PathBytes = encodeName(w.Path)
+	v.Reason, v.Item = unicode(w.Reason), unicode(w.Item)
 	return json.Marshal(v)
 }
 

@@ -23,13 +23,14 @@ const mostClients = 16
 const shutdownGrace = time.Second
 
 // lastWords is the time to tell a client after that that there will be no answer.
-const lastWords = 200 * time.Millisecond
+const lastWords = time.Second
 
 // A Server answers at a unix socket. Make one by Listen.
 type Server struct {
 	path     string
 	id       id
 	listener *net.UnixListener
+	grace    time.Duration
 	close    sync.Once
 }
 
@@ -42,7 +43,7 @@ func Listen(path string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{path: path, listener: l}
+	s := &Server{path: path, listener: l, grace: shutdownGrace}
 	if s.id, err = idOf(path); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
@@ -83,7 +84,7 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 	defer cancel()
 	var clients sync.WaitGroup
 	defer func() {
-		timer := time.AfterFunc(shutdownGrace, cancel)
+		timer := time.AfterFunc(s.grace, cancel)
 		defer timer.Stop()
 		clients.Wait()
 	}()

@@ -244,7 +244,7 @@ func TestEnd(t *testing.T) {
 		<-hold
 		return nil
 	}
-	path, stop := start(t, h)
+	path, stop := startWithGrace(t, h, time.Minute) // however slow this machine is
 	idle, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ func TestEndWithStuckHandler(t *testing.T) {
 		<-hold
 		return nil
 	}
-	path, stop := start(t, h)
+	path, stop := startWithGrace(t, h, time.Millisecond)
 	answered := make(chan error, 1)
 	go func() {
 		_, err := Ask(t.Context(), path, Request{Do: DoPause})

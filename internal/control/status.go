@@ -164,6 +164,12 @@ func (s *Status) derive(now time.Time) {
 	if !s.Backlog.Oldest.IsZero() {
 		s.Backlog.OldestAge = max(s.At.Sub(s.Backlog.Oldest), 0).Seconds()
 	}
+	s.Reason, s.Source, s.Destination = unicode(s.Reason), unicode(s.Source), unicode(s.Destination)
+	if s.Pass != nil {
+		p := *s.Pass // the handler's own is not ours to change
+		p.At = unicode(p.At)
+		s.Pass = &p
+	}
 	// Scripts get [] and not null.
 	if s.Backlog.Lanes == nil {
 		s.Backlog.Lanes = []Lane{}
