@@ -10,10 +10,10 @@ import (
 // that its cost, which is that of looking at all that is pending, is shared by many additions.
 func (q *Queue[C]) limit() {
 	most := q.MaxPending
-	if most <= 0 {
+	if most == 0 {
 		most = DefaultMaxPending
 	}
-	if q.pending <= most {
+	if most < 0 || q.pending <= most {
 		return
 	}
 	target := most - most/4

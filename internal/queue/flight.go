@@ -223,7 +223,7 @@ func (q *Queue[C]) Claim(p, top string) bool {
 	t := q.root.reach(top)
 	if t.obstacle(Path, math.MinInt64, live) != nil {
 		q.requeue(Item{f.kind, p}, f.since)
-		q.requeue(Item{Path, top}, f.since)
+		q.requeue(Item{Path, top}, f.since-1) // before what it may settle
 		q.limit()
 		return false
 	}

@@ -81,7 +81,8 @@ const DefaultMaxPending = 100_000
 type Queue[C any] struct {
 	// Delay is how long a live item waits for more to come before it may be taken. Zero: not at all.
 	Delay time.Duration
-	// MaxPending bounds the items that are pending, failed ones included; bulk is not. Zero: DefaultMaxPending.
+	// MaxPending bounds the items that are pending, failed ones included; bulk is not. Zero: DefaultMaxPending;
+	// negative: no bound. What is collapsed comes from Take, even if all of it came from Retry.
 	MaxPending int
 
 	backoff  Backoff
@@ -117,6 +118,8 @@ func New[C any](b Backoff) *Queue[C] {
 		deferred: heap{before: byDue},
 		behind:   map[*node][]*node{},
 		blocked:  map[*node][]frame[C]{},
+
+		lastSince: -1,
 	}
 }
 
