@@ -151,10 +151,8 @@ func serve(ctx, work context.Context, conn net.Conn, h Handler) {
 	conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	drop := context.AfterFunc(work, func() { conn.SetDeadline(time.Now().Add(lastWords)) })
 	defer drop()
-	if writeAnswer(conn, a) == nil && errors.Is(err, errTooLong) {
-		// Closing with unread bytes would make the kernel drop the answer.
-		drain(conn)
-	}
+	// A client that has gone has no use for the answer.
+	_ = writeAnswer(conn, a)
 }
 
 // within calls f and waits no longer than a client wants to. A call that takes
@@ -192,13 +190,4 @@ func readRequest(r io.Reader) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return line, nil
-}
-
-// drain lets a client that says too much read what it was told, for a moment.
-func drain(conn net.Conn) {
-	if u, ok := conn.(*net.UnixConn); ok {
-		u.CloseWrite()
-	}
-	conn.SetReadDeadline(time.Now().Add(time.Second))
-	io.Copy(io.Discard, io.LimitReader(conn, maxAnswer))
 }

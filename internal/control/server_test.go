@@ -86,9 +86,7 @@ func TestPlainLines(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if _, err := io.WriteString(conn, c.send); err != nil {
-				t.Fatal(err)
-			}
+			io.WriteString(conn, c.send) // fails if the server has read enough
 			if c.close {
 				conn.(*net.UnixConn).CloseWrite()
 			}
@@ -161,7 +159,8 @@ func TestAnswerTooLong(t *testing.T) {
 
 func TestLongestAnswer(t *testing.T) {
 	h := steady()
-	long := strings.Repeat("x", maxAnswer-200)
+	around := `{"syncd":1,"why":{"path":"a","verdict":"","reason":""}}` + "\n"
+	long := strings.Repeat("x", maxAnswer-len(around))
 	h.why = func(path string) (Why, error) { return Why{Path: path, Reason: long}, nil }
 	path, _ := start(t, h)
 	a, err := Ask(t.Context(), path, Request{Do: DoWhy, Path: "a"})
@@ -229,6 +228,40 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 		}()
 		io.WriteString(client, `{"do":"status"}`+"\n")
 		if <-done; time.Since(begin) != writeTimeout {
+			t.Errorf("dropped after %v", time.Since(begin))
+		}
+	})
+}
+
+// At the end nobody is waited for who has not asked.
+func TestEndDropsIdleClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		client := one(ctx, t.Context(), steady())
+		io.WriteString(client, `{"do":`)
+		begin := time.Now()
+		cancel()
+		if _, err := client.Read(make([]byte, 1)); err != io.EOF || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// Nor long for one that does not read.
+func TestEndDropsClientThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		work, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			serve(work, work, server, steady())
+			close(done)
+		}()
+		io.WriteString(client, `{"do":"status"}`+"\n")
+		synctest.Wait()
+		begin := time.Now()
+		cancel()
+		if <-done; time.Since(begin) != lastWords {
 			t.Errorf("dropped after %v", time.Since(begin))
 		}
 	})

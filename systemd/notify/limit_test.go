@@ -74,6 +74,22 @@ func TestWhatIsOneError(t *testing.T) {
 	one.Warn("a")
 	two.Warn("a")
 	expect(t, "<4>a target=h lane=small path=1", "<4>a target=h lane=small path=2")
+
+	// Where one value ends and the next begins counts.
+	log.Warn("a", "target", "x y", "path", "z")
+	log.Warn("a", "target", "x", "path", "y z")
+	expect(t, `<4>a target="x y" path=z`, `<4>a target=x path="y z"`)
+}
+
+// What one sibling adds is not seen by the other, whatever memory they share.
+func TestSiblings(t *testing.T) {
+	log, expect := limited("a", "b", "c", "d")
+	parent := log.With("a", 1, "b", 2, "c", 3)
+	one, two := parent.With("d", 1), parent.With("d", 2)
+	one.Warn("w")
+	two.Warn("w")
+	one.Warn("w")
+	expect(t, "<4>w a=1 b=2 c=3 d=1", "<4>w a=1 b=2 c=3 d=2")
 }
 
 func TestNewsAlwaysPass(t *testing.T) {

@@ -56,7 +56,7 @@ func (n *Notifier) Status(text string) {
 	if n.due || text == n.last {
 		return
 	}
-	if wait := statusEvery - time.Since(n.sent); !n.sent.IsZero() && wait > 0 {
+	if wait := statusEvery - time.Since(n.sent); wait > 0 {
 		n.due = true
 		time.AfterFunc(wait, n.flush)
 		return
