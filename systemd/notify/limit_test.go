@@ -127,6 +127,9 @@ func TestManyErrors(t *testing.T) {
 		log := slog.New(h)
 		for i := range 10 * limitMost {
 			log.Error("refused", "path", i)
+			if i%100 == 0 {
+				log.Error("refused", "path", "again and again")
+			}
 			if n := len(h.shared.errors); n > limitMost {
 				t.Fatalf("%d are remembered", n)
 			}
@@ -137,6 +140,9 @@ func TestManyErrors(t *testing.T) {
 		}
 		if h.shared.end(h.identity("refused", record("path", 10*limitMost-1))) == nil {
 			t.Error("the newest is forgotten")
+		}
+		if old := h.shared.end(h.identity("refused", record("path", "again and again"))); old == nil || old.count != 10*limitMost/100+1 {
+			t.Errorf("one that stands all the time was forgotten: %+v", old)
 		}
 	})
 }
