@@ -42,7 +42,7 @@ func audit(m *model) {
 			if !n.live {
 				waits++
 			}
-			if q.coveredAbove(n) != nil && n.active() {
+			if q.coveredAbove(n) != nil {
 				m.fatalf("%v %s is pending below an item that covers it", n.kind, n.path)
 			}
 		}

@@ -96,9 +96,6 @@ func (q *Queue[C]) depart(n *node) Item {
 		n.hold = nil
 	}
 	q.launch(n, &flight{kind: it.Kind, since: since})
-	if it.Kind == Dir {
-		q.release(n) // not all that waited for a Path overlaps a Dir
-	}
 	return it
 }
 

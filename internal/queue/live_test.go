@@ -214,7 +214,7 @@ func TestLiveTreeGoesBeforeThePassAndInsteadOfIt(t *testing.T) {
 	}
 	q.Expand("pass", 1, []string{"a"})
 	expect(t, "taken", takeAll(q, start), "Tree moved")
-	q.Expand("moved", 7, []string{"x"})
+	q.Expand("moved", 7, []string{"x", "z"})
 	if task, _ := q.TakeTree(); task.Path != "moved/x" || task.Parent != 7 {
 		t.Errorf("got %+v", task)
 	}
@@ -222,10 +222,21 @@ func TestLiveTreeGoesBeforeThePassAndInsteadOfIt(t *testing.T) {
 	if task, _ := q.TakeTree(); task.Path != "moved/x/y" {
 		t.Errorf("got %+v, want what the live Tree has led to", task)
 	}
+	if task, _ := q.TakeTree(); task.Path != "moved/z" {
+		t.Errorf("got %+v", task)
+	}
 	if task, _ := q.TakeTree(); task.Path != "pass/a" {
 		t.Errorf("got %+v", task)
 	}
-	for _, p := range []string{"pass", "pass/a", "moved", "moved/x", "moved/x/y"} {
+	q.Expand("moved/z", 9, []string{"y"})
+	q.Expand("pass/a", 1, []string{"b"})
+	if task, _ := q.TakeTree(); task.Path != "moved/z/y" {
+		t.Errorf("got %+v, want what the live Tree has led to", task)
+	}
+	if task, _ := q.TakeTree(); task.Path != "pass/a/b" {
+		t.Errorf("got %+v", task)
+	}
+	for _, p := range []string{"pass", "pass/a", "pass/a/b", "moved", "moved/x", "moved/x/y", "moved/z", "moved/z/y"} {
 		q.Done(p)
 	}
 	if !q.Empty() {
@@ -255,6 +266,84 @@ func TestWideDirectoryIsSetAsideAsAWhole(t *testing.T) {
 	if task, ok := q.TakeTree(); !ok || task.Path != "a/0" {
 		t.Errorf("got %q", task.Path)
 	}
+}
+
+func TestOnlyTheTreeInTheWayIsSetAside(t *testing.T) {
+	q := New[int](backoff)
+	q.AddTree("a", 0)
+	q.TakeTree()
+	q.Expand("a", 0, []string{"x", "y"})
+	q.Done("a")
+	addPaths(q, start, "a/x/f")
+	takeAll(q, start)
+	if task, _ := q.TakeTree(); task.Path != "a/y" {
+		t.Errorf("got %+v, want the one that nothing is in flight below", task)
+	}
+	q.Done("a/x/f")
+	if task, _ := q.TakeTree(); task.Path != "a/x" {
+		t.Errorf("got %+v", task)
+	}
+}
+
+func TestSuccessEndsTheRecord(t *testing.T) {
+	q := New[int](backoff)
+	q.Retry("p", errors.New("refused"), start)
+	if p, _ := q.TakePath(after(time.Second)); p != "p" {
+		t.Fatal("p is due")
+	}
+	addPaths(q, after(time.Second), "p")
+	q.Done("p")
+	if n, _ := q.Failures("p"); n != 0 || q.Counts().Failing != 0 {
+		t.Errorf("%d failures remembered", n)
+	}
+	expect(t, "changed meanwhile", takeAll(q, after(time.Second)), "Path p")
+}
+
+func TestSecondFailureMovesTheDueTime(t *testing.T) {
+	q := New[int](backoff)
+	q.Retry("p", errors.New("refused"), start)
+	q.Retry("q", errors.New("refused"), after(time.Millisecond))
+	for range 4 {
+		q.Retry("p", errors.New("refused"), start)
+	}
+	if p, _ := q.TakePath(after(2 * time.Second)); p != "q" {
+		t.Errorf("got %q, want q", p)
+	}
+	if p, ok := q.TakePath(after(2 * time.Second)); ok {
+		t.Errorf("%s taken before its time", p)
+	}
+}
+
+// A Tree that waits in back-off must not be dropped when its directory's own entry fails and something covers that.
+func TestCoveredEntryDoesNotTakeItsTreeAlong(t *testing.T) {
+	q := New[int](backoff)
+	refused := errors.New("refused")
+	q.Add(Item{Tree, "b"}, start)
+	takeAll(q, start)
+	q.Fail(Item{Tree, "b"}, refused, start)
+	q.Add(Item{Dir, "."}, start)
+	takeAll(q, start)
+	q.Add(Item{Dir, "."}, start)
+	q.Retry("b", refused, start)
+	q.Done(".")
+	expect(t, "at once", takeAll(q, start), "Dir .")
+	q.Done(".")
+	expect(t, "due", takeAll(q, after(time.Hour)), "Tree b")
+}
+
+// What a claim makes of a flight deep below a directory may be slower than what the directory knew that it waits for.
+func TestClaimLoosensWhatIsHeldBack(t *testing.T) {
+	q := New[int](backoff)
+	addPaths(q, start, "p/kid", "p/top/deep")
+	takeAll(q, start)
+	q.Slow("p/top/deep")
+	q.Add(Item{Dir, "p"}, start)
+	q.Add(Item{Dir, "p/other"}, start)
+	expect(t, "with p/kid in flight", takeAll(q, start))
+	if !q.Claim("p/top/deep", "p/top") {
+		t.Fatal("nothing overlaps p/top")
+	}
+	expect(t, "with a slow p/top in flight", takeAll(q, start), "Dir p/other")
 }
 
 func TestCollapseWidensAsLittleAsItCan(t *testing.T) {
@@ -298,6 +387,19 @@ func TestCollapsedFailuresStillWait(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	expect(t, "due", takeAll(q, after(time.Second)), "Dir d")
+	q.Done("d")
+
+	for range 4 { // this one is due last
+		q.Retry("e/0", full, start)
+	}
+	q.Retry("e/1", full, start)
+	for i := range 3 {
+		q.Retry(fmt.Sprintf("e/%d", i+2), full, after(500*time.Millisecond))
+	}
+	expect(t, "due with the first of them", takeAll(q, after(time.Second)), "Dir e")
+	if n, _ := q.Failures("e"); n != 4 {
+		t.Errorf("%d failures, want those of the worst", n)
+	}
 }
 
 func TestClaimSettlesWhatWasBelow(t *testing.T) {

@@ -201,7 +201,7 @@ func (q *Queue[C]) absorb(n *node) {
 	q.dismiss(n)
 }
 
-// wake makes ready what was put off until now.
+// wake makes ready what was put off until now. What would cover it has swallowed it before.
 func (q *Queue[C]) wake(now int64) {
 	for {
 		n := q.deferred.first()
@@ -210,11 +210,6 @@ func (q *Queue[C]) wake(now int64) {
 		}
 		q.deferred.remove(n)
 		n.where = nowhere
-		if over := q.coveredAbove(n); over != nil {
-			q.inherit(over, n.since)
-			q.absorb(n)
-			continue
-		}
 		q.place(n, ready)
 		q.swallow(n)
 	}

@@ -48,6 +48,7 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 		q.land(n)
 	}
 	if n.active() {
+		h.due = q.now
 		if ended {
 			q.inherit(n, since)
 		}
@@ -63,7 +64,7 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 		q.yield(n)
 		return count
 	}
-	q.postpone(n, it.Kind, since, h.due)
+	q.postpone(n, it.Kind, since, q.clock(now.Add(q.backoff.Delay(count))))
 	q.limit()
 	return count
 }
@@ -94,10 +95,6 @@ func (q *Queue[C]) blame(n *node, reason error, now time.Time) *hold {
 		q.enroll(n)
 	}
 	h.reason = reason
-	h.due = q.clock(now.Add(q.backoff.Delay(h.failures)))
-	if n.where == waiting || n.where == deferred {
-		q.heapOf(n.where).fix(n)
-	}
 	return h
 }
 
