@@ -43,8 +43,11 @@ type Engine struct {
 	prunes   []pruneJob       // directories to prune, to be listed again
 	trees    []listJob        // Dirs and Trees of live changes, in flight
 
-	following bool // until ctx ends
-	inbox     inbox
+	following  bool // until ctx ends
+	inbox      inbox
+	round      bool // directories are locked to be pruned
+	roundLeft  int  // of them, how many more may be
+	pruneLists int  // of them, how many are being listed
 
 	listing int // directories being listed
 	running [2]int
@@ -94,6 +97,7 @@ type outcome struct {
 	b      *batch  // what was sent: given, or what was found; nil: nothing
 	report *rsync.Report
 	err    error
+	stale  []string // directories that are no longer what was sent of them
 }
 
 // New checks c and returns an engine for it. The destination is not contacted yet.
@@ -182,6 +186,7 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 		o := outcome{given: b, report: nothing}
 		if o.b, o.found = e.lookedUp(b); o.b != nil {
 			o.report, o.err = e.send(ctx, o.b)
+			o.stale = e.staleDirs(o.b)
 		}
 		select {
 		case out <- o:
@@ -201,13 +206,13 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 		now := time.Now()
 		e.receive(now)
 		e.wake(now)
+		if live == nil {
+			live = e.nextLive(now)
+		}
 		if next == nil {
 			next = e.nextList()
 		}
 		e.flush(next == nil)
-		if live == nil {
-			live = e.nextLive(now)
-		}
 		lane, b := 0, live
 		if b == nil {
 			lane, b = e.nextBatch()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,11 +44,7 @@ func asNobody(t *testing.T, src string, f func()) {
 
 // Connections that break anywhere, in either direction, cost tries, not the pass.
 func TestCutConnectionsCostATryNotThePass(t *testing.T) {
-	seeds := uint64(8)
-	if n, err := strconv.ParseUint(os.Getenv("SYNCD_SEEDS"), 10, 64); err == nil {
-		seeds = n
-	}
-	for seed := range seeds {
+	for seed := range seeds(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(seed, 21))

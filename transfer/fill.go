@@ -17,6 +17,7 @@ const smallBatchEntries = 1024
 // add turns a listing into entries of batches.
 func (e *Engine) add(l listed) {
 	if l.prune {
+		e.pruneLists--
 		e.addPrune(l)
 		return
 	}
@@ -199,7 +200,7 @@ func (e *Engine) release(parts []string) {
 // flush closes batches that are not full but should not wait: for small files when a session is free, for large ones
 // when none is under way, for all of them when nothing more is being listed.
 func (e *Engine) flush(noList bool) {
-	last := noList && e.listing == 0 && e.queue.Trees() == 0
+	last := noList && e.listing == 0 // trees that are left wait for what is in these batches
 	if b := e.filling[copySmall]; b != nil {
 		starving := len(e.ready[0]) == 0 && e.running[0]+e.running[1] < e.sessions
 		if starving && (last || len(b.entries) >= smallBatchEntries) {
@@ -209,7 +210,9 @@ func (e *Engine) flush(noList bool) {
 	if e.filling[copyBig] != nil && (last || e.running[1]+len(e.ready[1]) == 0) {
 		e.close(copyBig)
 	}
-	if e.clearing != nil && last && len(e.prunes) == 0 {
+	if e.following {
+		e.endRound()
+	} else if e.clearing != nil && last && len(e.prunes) == 0 {
 		e.closePrune()
 	}
 }

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,17 +83,46 @@ func (e *Engine) nextLive(now time.Time) *batch {
 	return &batch{kind: copySmall, retry: true, acks: true, live: true, paths: paths}
 }
 
+// Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
+// must be short; a session for each directory would be dear.
+const maxPruneRound = 64
+
 // nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
 // is nothing that could.
 func (e *Engine) nextPrune() (pruneJob, bool) {
+	if e.following && !e.inRound() {
+		return pruneJob{}, false
+	}
 	for i, p := range e.prunes {
 		if e.following && !e.queue.Lock(p.path) {
 			continue
 		}
-		e.prunes = append(e.prunes[:i], e.prunes[i+1:]...)
+		e.prunes = slices.Delete(e.prunes, i, i+1)
+		e.roundLeft--
+		e.pruneLists++
 		return p, true
 	}
+	e.roundLeft = 0
 	return pruneJob{}, false
+}
+
+// inRound reports whether directories may be locked for pruning now. A round begins when the pass has left enough of
+// them, or is over.
+func (e *Engine) inRound() bool {
+	if !e.round && len(e.prunes) > 0 && (len(e.prunes) >= maxPruneRound || e.queue.Trees() == 0) {
+		e.round, e.roundLeft = true, maxPruneRound
+	}
+	return e.round && e.roundLeft > 0
+}
+
+// endRound sends what a round of pruning has gathered.
+func (e *Engine) endRound() {
+	if e.round && e.roundLeft <= 0 && e.pruneLists == 0 {
+		e.round = false
+		if e.clearing != nil {
+			e.closePrune()
+		}
+	}
 }
 
 // unlock lets changes below the directories of a prune batch go on.
@@ -112,4 +142,28 @@ func (e *Engine) resolve(p string) (*dir, error) {
 	l := &lookup{e: e, dirs: map[string]*dir{}}
 	parent, _, err := l.find(p)
 	return parent, err
+}
+
+// staleDirs returns the directories of a batch whose attributes changed since they were looked up. Every session sets
+// those of all that ride along, so the one that ends last may have set old ones; their own item sets them right.
+func (e *Engine) staleDirs(b *batch) []string {
+	if !e.following {
+		return nil
+	}
+	var stale []string
+	for i := range b.entries {
+		sent := &b.entries[i]
+		if !isDir(sent.Mode) {
+			continue
+		}
+		st, _, err := e.cfg.Root.Stat(sent.Path)
+		if err != nil || !isDir(st.Mode) {
+			continue // its deletion is an item of its own
+		}
+		now := entryOf(sent.Path, &st, "")
+		if now.Mode != sent.Mode || now.Mtime != sent.Mtime || now.Nsec != sent.Nsec || now.UID != sent.UID || now.GID != sent.GID {
+			stale = append(stale, sent.Path)
+		}
+	}
+	return stale
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,9 @@ func config(t testing.TB, src, dest string, edit func(*Config)) (Config, *record
 	}
 	c.tuning.pathBackoff = queue.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond}
 	c.tuning.sessionBackoff = c.tuning.pathBackoff
+	if os.Getenv("SYNCD_LOG") != "" {
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	if edit != nil {
 		edit(&c)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/scan"
 )
@@ -19,6 +20,9 @@ func (e *Engine) settle(o outcome) error {
 	b := o.b
 	if b == nil {
 		return nil
+	}
+	for _, p := range o.stale {
+		e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, time.Now())
 	}
 	e.counters.session(o.report)
 	var pending []bool
