@@ -37,5 +37,9 @@ is() {
 # prop UNIT PROPERTY: one property as systemd has it.
 prop() { systemctl show -P "$2" "$1"; }
 
-# logged UNIT TEXT [JOURNALCTL OPTION...]: the journal of UNIT has TEXT in a line.
-logged() { journalctl -q -u "$1" -o cat --no-pager "${@:3}" | grep -F -e "$2"; }
+# logged UNIT TEXT [JOURNALCTL OPTION...]: the journal of UNIT has TEXT in a line,
+# of all that was said to it until now.
+logged() {
+	journalctl --sync
+	journalctl -q -u "$1" -o cat --no-pager "${@:3}" | grep -F -e "$2"
+}

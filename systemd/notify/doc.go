@@ -11,4 +11,7 @@
 //	n.Stopping()                  // first thing when it is told to end
 //
 // and beside it Watchdog.Run, fed by Watchdog.Alive from the loop that does the work.
+// The log of a service that may lose its peer for days:
+//
+//	log := slog.New(notify.Limit(notify.Logger(os.Stderr, level).Handler(), "target"))
 package notify
