@@ -10,6 +10,10 @@ import (
 	"github.com/syncd/syncd/internal/scan"
 )
 
+// attributes is what a directory's own changes come as: utimensat(2) that sets the time of modification alone is told as
+// IN_MODIFY.
+const attributes = unix.IN_ATTRIB | unix.IN_MODIFY
+
 // handle turns one event into items and bookkeeping.
 func (w *Watcher) handle(e event) error {
 	if e.mask&unix.IN_Q_OVERFLOW != 0 {
@@ -78,7 +82,10 @@ func (w *Watcher) changedSelf(n *node, dir string, mask uint32) error {
 	if n == w.root && mask&(unix.IN_MOVE_SELF|unix.IN_DELETE_SELF|unix.IN_UNMOUNT) != 0 {
 		return w.rootGone("moved, removed or unmounted")
 	}
-	if mask&unix.IN_ATTRIB != 0 {
+	if mask&unix.IN_UNMOUNT != 0 {
+		w.stats.Rescans++ // IN_IGNORED comes next
+	}
+	if mask&attributes != 0 {
 		w.emit(queue.Item{Kind: queue.Path, Path: dir})
 	}
 	return nil
@@ -109,7 +116,7 @@ func (w *Watcher) changedDir(n *node, dir string, e event) {
 		if c != nil {
 			w.drop(c)
 		}
-	case e.mask&unix.IN_ATTRIB != 0:
+	case e.mask&attributes != 0:
 		w.emit(queue.Item{Kind: queue.Path, Path: scan.Join(dir, string(e.name))})
 		if c != nil && w.failed[c] != nil {
 			w.fresh(n, c.name) // perhaps we may read it now
@@ -141,23 +148,21 @@ func (w *Watcher) changedFile(n *node, dir string, e event) {
 	w.wakeBy(w.writing.next())
 }
 
-// ignored handles the end of a watch that we did not end: the directory was removed or its file system unmounted.
+// ignored handles the end of a watch that we did not end: the directory was removed or its file system unmounted. Of a
+// removal the parent tells as well, before or after. What is in its place now, a directory that was below a mount for
+// instance, is looked at in any case.
 func (w *Watcher) ignored(wd int32) error {
 	owners := append([]*node{w.wds[wd]}, w.aliases[wd]...)
 	delete(w.wds, wd)
 	delete(w.aliases, wd)
 	for _, n := range owners {
 		n.wd = 0
-		dir, ok := w.pathOf(n)
-		if !ok {
-			continue // as its parent has told
-		}
-		if n == w.root {
+		switch {
+		case n == w.root:
 			return w.rootGone("removed or unmounted")
+		case n.alive():
+			w.fresh(n.parent, n.name)
 		}
-		// Its parent has told nothing, so there may be something else in its place: what was below a mount, for instance.
-		w.rescan(queue.Item{Kind: queue.Path, Path: dir})
-		w.fresh(n.parent, n.name)
 	}
 	return nil
 }

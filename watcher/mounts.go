@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -17,9 +18,9 @@ import (
 // mounts follows the mount table, because inotify tells nothing of what is mounted, and of an unmount only when nothing
 // else holds the file system: not of the end of a bind mount.
 type mounts struct {
-	table *os.File // nil: cannot be followed
-	wake  [2]int   // a pipe that ends poll
-	root  string   // where the kernel says the root is
+	table int    // /proc/self/mountinfo; not an os.File: the runtime's poller would take our notices for itself
+	wake  [2]int // a pipe that ends poll
+	root  string // where the kernel says the root is
 	known map[string]string
 }
 
@@ -38,7 +39,7 @@ func openMounts(r *scan.Root) (*mounts, error) {
 	if err := unix.Pipe2(m.wake[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	if m.table, err = os.Open("/proc/self/mountinfo"); err == nil {
+	if m.table, err = unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
 		m.known, err = m.read()
 	}
 	if err != nil {
@@ -51,7 +52,7 @@ func openMounts(r *scan.Root) (*mounts, error) {
 func (m *mounts) stop() { _, _ = unix.Write(m.wake[1], []byte{0}) }
 
 func (m *mounts) close() {
-	m.table.Close()
+	unix.Close(m.table)
 	unix.Close(m.wake[0])
 	unix.Close(m.wake[1])
 }
@@ -60,7 +61,7 @@ func (m *mounts) close() {
 func (m *mounts) wait() bool {
 	for {
 		fds := []unix.PollFd{
-			{Fd: int32(m.table.Fd()), Events: unix.POLLPRI},
+			{Fd: int32(m.table), Events: unix.POLLPRI},
 			{Fd: int32(m.wake[0]), Events: unix.POLLIN},
 		}
 		_, err := unix.Poll(fds, -1)
@@ -77,14 +78,23 @@ func (m *mounts) wait() bool {
 // read returns what is mounted at and below the root, and above it: path from the root to the mounts' identities.
 // Mounts above the root are all called "..".
 func (m *mounts) read() (map[string]string, error) {
-	if _, err := m.table.Seek(0, 0); err != nil {
+	if _, err := unix.Seek(m.table, 0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	var text strings.Builder
-	if _, err := m.table.WriteTo(&text); err != nil {
-		return nil, err
+	var text []byte
+	for {
+		text = slices.Grow(text, 1<<16)
+		n, err := unix.Read(m.table, text[len(text):cap(text)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return parseMounts(string(text), m.root), nil
+		default:
+			text = text[:len(text)+n]
+		}
 	}
-	return parseMounts(text.String(), m.root), nil
 }
 
 // parseMounts reads mountinfo, proc_pid_mountinfo(5).
