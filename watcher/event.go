@@ -92,7 +92,7 @@ func (w *Watcher) changedSelf(n *node, dir string, mask uint32) error {
 }
 
 func (w *Watcher) rootGone(how string) error {
-	return fmt.Errorf("watch %s: %w: it was %s", w.config.Path, scan.ErrRootChanged, how)
+	return fmt.Errorf("watch %q: %w: it was %s", w.config.Path, scan.ErrRootChanged, how)
 }
 
 // changedDir is for a child directory.

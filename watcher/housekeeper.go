@@ -134,6 +134,10 @@ func (w *Watcher) probeFiles(files []*written) []*written {
 
 // probe finds out whether anybody has the file at path open for writing.
 func (w *Watcher) probe(path string) verdict {
+	// Merely opening a fifo or a device does something to whoever uses it.
+	if st, _, err := w.config.Root.Stat(path); err != nil || !st.IsRegular() {
+		return idle
+	}
 	f, err := w.config.Root.Open(path)
 	switch {
 	case err == nil:

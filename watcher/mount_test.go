@@ -79,7 +79,9 @@ func TestFileSystemUnmounted(t *testing.T) {
 	w.take()
 	p.write("in/d/mnt/below/f", "")
 	w.sync()
-	if got := names(w.take()); !slices.Equal(got, []string{"path d/mnt/below/f"}) {
+	// The end of the file system is told after that of the mount.
+	got := slices.DeleteFunc(names(w.take()), func(i string) bool { return i == "tree d/mnt" })
+	if !slices.Equal(got, []string{"path d/mnt/below/f"}) {
 		t.Errorf("%q", got)
 	}
 }

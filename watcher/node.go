@@ -90,9 +90,11 @@ func (w *Watcher) pathOf(n *node) (string, bool) {
 
 // own notes that the watch wd reports what happens in n.
 func (w *Watcher) own(wd int32, n *node) {
+	if n.wd == wd {
+		return
+	}
 	n.wd = wd
 	switch old := w.wds[wd]; {
-	case old == n:
 	case old == nil || !old.alive():
 		w.wds[wd] = n
 	default:

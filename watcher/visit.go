@@ -41,7 +41,7 @@ func (w *Watcher) work() {
 		path, alive := t.n.path()
 		w.mu.Unlock()
 		if alive {
-			t, path = w.visit(t, path)
+			t = w.visit(t, path)
 		}
 		w.mu.Lock()
 		w.finished(t)
@@ -51,23 +51,23 @@ func (w *Watcher) work() {
 
 // visit watches one directory, then lists it: a directory that is made after the listing is announced by the watch, so
 // that none is missed. It returns the task as it turned out.
-func (w *Watcher) visit(t task, path string) (task, string) {
+func (w *Watcher) visit(t task, path string) task {
 	dir, err := w.config.Root.OpenDir(path)
 	if err != nil {
 		w.notWatched(t, path, err)
-		return t, path
+		return t
 	}
 	// Until it is closed, the directory's inode cannot go, so IN_IGNORED comes after its watch has been noted.
 	defer dir.Close()
 	if w.config.OneFileSystem {
 		if other, err := dir.OtherDevice(); err != nil || other {
 			w.foreign(t)
-			return t, path
+			return t
 		}
 	}
 	if w.isCounting() {
 		w.countOnly(t, dir)
-		return t, path
+		return t
 	}
 	if t, err = w.watch(t, dir); err == nil {
 		err = w.list(t, dir)
@@ -81,7 +81,7 @@ func (w *Watcher) visit(t task, path string) (task, string) {
 	default:
 		w.notWatched(t, path, err)
 	}
-	return t, path
+	return t
 }
 
 // watch adds the kernel's watch of an open directory.

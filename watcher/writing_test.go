@@ -293,11 +293,20 @@ func TestProbeOnEveryKind(t *testing.T) {
 	p.mkdir("dir")
 	p.write("file", "")
 	p.open("open")
+	opened, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	ok(t, err)
+	defer unix.Close(opened)
+	_, err = unix.InotifyAddWatch(opened, p.at("fifo"), unix.IN_OPEN)
+	ok(t, err)
 	for name, want := range map[string]verdict{
 		"symlink": idle, "fifo": idle, "dir": idle, "none": idle, "none/below": idle, "file": idle, "open": busy,
 	} {
 		if got := w.probe(name); got != want {
 			t.Errorf("%s: %d, want %d", filepath.Base(name), got, want)
 		}
+	}
+	// A writer that waits for somebody to read would have been let in, to find nobody there.
+	if n, err := unix.Read(opened, make([]byte, 100)); err != unix.EAGAIN {
+		t.Errorf("the fifo was opened: %d bytes of events, %v", n, err)
 	}
 }
