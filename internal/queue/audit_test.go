@@ -25,7 +25,7 @@ func audit(m *model) {
 			}
 			if c.where != nowhere {
 				sum.pend++
-				if c.kind == Path {
+				if c.kind <= Path {
 					sum.paths++
 				}
 			}

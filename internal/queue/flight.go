@@ -21,7 +21,7 @@ func (n *node) obstacle(k Kind, since int64, c class) *node {
 // an item below n: a direct child of n, or deeper.
 func (n *node) overlap(child bool, since int64, c class) *node {
 	for ; n != nil; n, child = n.up, false {
-		if f := n.busy; f != nil && (f.kind != Dir || child && c != bulk) {
+		if f := n.busy; f != nil && f.kind != Self && (f.kind != Dir || child && c != bulk) {
 			return n
 		}
 		if n.where == unquiet && n.live && n.since < since && (n.kind != Dir || child) && n.restrains(c) {
@@ -148,7 +148,7 @@ func (q *Queue[C]) Lock(p string) bool {
 	n := q.root.reach(p)
 	free := n.busy == nil && n.quiet(Tree)
 	for a := n.up; a != nil && free; a = a.up {
-		free = a.busy == nil || a.busy.kind == Dir
+		free = a.busy == nil || a.busy.kind == Dir || a.busy.kind == Self
 	}
 	if !free {
 		n.trim()

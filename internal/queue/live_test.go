@@ -528,3 +528,38 @@ func TestOldestCountsWhatIsInFlight(t *testing.T) {
 		t.Errorf("oldest %v", a)
 	}
 }
+
+func TestSelfGoesBesideWhatIsBelow(t *testing.T) {
+	q := New[int](backoff)
+	addPaths(q, start, "d/1")
+	takeAll(q, start)
+	q.Add(Item{Self, "d"}, start)
+	expect(t, "with d/1 in flight", takeAll(q, start), "Self d")
+	addPaths(q, start, "d/2", "d")
+	expect(t, "with Self(d) in flight", takeAll(q, start), "Path d/2")
+	if q.Claim("d", "d") {
+		t.Error("made a Path with d/1 in flight")
+	}
+	q.Done("d/1")
+	q.Done("d/2")
+	expect(t, "after what was below", takeAll(q, start), "Path d")
+}
+
+// What was swallowed by an older item is not older for that: a claim must not take it along.
+func TestClaimLeavesWhatWasSwallowedSince(t *testing.T) {
+	q := New[int](backoff)
+	q.Add(Item{Tree, "d"}, start)
+	takeAll(q, start)
+	q.Fail(Item{Tree, "d"}, errors.New("refused"), start)
+	addPaths(q, start, "d/1")
+	takeAll(q, start)
+	addPaths(q, after(1), "d/2")
+	q.Delay = 2 * time.Hour
+	expect(t, "woken, but not due", takeAll(q, after(time.Hour)))
+	if !q.Claim("d/1", "d") {
+		t.Fatal("nothing else is in flight")
+	}
+	if len(q.Why("d/2")) == 0 {
+		t.Error("a change made after the claimed item was taken is gone")
+	}
+}

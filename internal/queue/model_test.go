@@ -95,11 +95,22 @@ func (m *model) anyFlight() *modelFlight {
 	return m.flights[paths[m.next(len(paths))]]
 }
 
+// self names the fact that p's own attributes are equal, in the model's sets; p names that p is.
+func self(p string) string { return p + " itself" }
+
+func without(facts map[string]bool, p string) {
+	delete(facts, p)
+	delete(facts, self(p))
+}
+
 func covered(it Item) map[string]bool {
 	c := map[string]bool{}
 	for _, p := range universe {
 		if it.Covers(Item{Path, p}) {
 			c[p] = true
+		}
+		if it.Covers(Item{Self, p}) {
+			c[self(p)] = true
 		}
 	}
 	return c
@@ -107,6 +118,7 @@ func covered(it Item) map[string]bool {
 
 func (m *model) change(it Item) {
 	m.version++
+	delete(m.notYet, it.Path)
 	for p := range covered(it) {
 		m.need[p] = m.version
 		delete(m.notYet, p)
@@ -122,6 +134,8 @@ func overlap(a, b Item) bool {
 	case a.Path == b.Path:
 		return true
 	case !below:
+		return false
+	case a.Kind == Self:
 		return false
 	case a.Kind == Dir:
 		return path.Dir(b.Path) == a.Path
@@ -154,7 +168,7 @@ func (m *model) step() {
 	switch m.next(20) {
 	case 0, 1, 2, 3, 4:
 		it := Item{Path, m.anyPath()}
-		if k := Kind(m.next(12)); k <= Tree {
+		if k := Kind(m.next(12)) + Self; k <= Tree {
 			it = Item{k, dirs[m.next(len(dirs))]}
 		}
 		m.note("Add %v %s", it.Kind, it.Path)
@@ -300,7 +314,7 @@ func (m *model) expand(f *modelFlight) {
 		c := Join(f.Path, name)
 		for p := range f.covers {
 			if p != c && (Item{Tree, c}).Covers(Item{Path, p}) {
-				delete(f.covers, p)
+				without(f.covers, p)
 			}
 		}
 	}
@@ -326,7 +340,7 @@ func (m *model) fail() {
 		return
 	}
 	p := f.Path
-	if f.Kind != Path {
+	if f.Kind > Path {
 		var inside []string
 		for _, c := range universe {
 			if f.covers[c] {
@@ -340,12 +354,12 @@ func (m *model) fail() {
 		if m.flights[p] != nil && m.flights[p] != f {
 			return
 		}
-		delete(f.covers, p)
+		without(f.covers, p)
 	} else {
 		m.ended(f)
 	}
 	// Claimed flights answer for everything below; what fails of them fails whole.
-	if f.Kind == Path && len(f.covers) > 1 {
+	if f.Kind == Path && len(f.covers) > 2 {
 		m.note("Fail Tree %s", f.Path)
 		m.q.Fail(Item{Tree, f.Path}, reason, m.now)
 		m.bounded()
@@ -373,7 +387,7 @@ func (m *model) lock() {
 	}
 	free := true
 	for _, f := range m.flights {
-		if (Item{Tree, p}).Covers(Item{Path, f.Path}) || f.Kind != Dir && (Item{Tree, f.Path}).Covers(Item{Path, p}) {
+		if (Item{Tree, p}).Covers(Item{Path, f.Path}) || f.Kind != Dir && f.Kind != Self && (Item{Tree, f.Path}).Covers(Item{Path, p}) {
 			free = false
 		}
 	}
@@ -419,8 +433,8 @@ func (m *model) steer() {
 				if !m.q.Detach(c) {
 					m.fatalf("%s not detached", c)
 				}
-				delete(f.covers, c)
-				m.flights[c] = &modelFlight{Item: Item{Path, c}, from: f.from, covers: map[string]bool{c: true},
+				without(f.covers, c)
+				m.flights[c] = &modelFlight{Item: Item{Path, c}, from: f.from, covers: covered(Item{Path, c}),
 					fromAll: f.fromAll, slow: f.slow}
 				return
 			}
@@ -478,8 +492,10 @@ func (m *model) bounded() {
 // pending.
 func (m *model) kept() {
 	for _, p := range universe {
-		if m.need[p] > m.got[p] && !m.answered(p) {
-			m.fatalf("%s is lost: changed at %d, settled %d, covered by %+v", p, m.need[p], m.got[p], m.q.Why(p))
+		for _, fact := range []string{p, self(p)} {
+			if m.need[fact] > m.got[fact] && !m.answered(p, fact) {
+				m.fatalf("%s is lost: changed at %d, settled %d, covered by %+v", fact, m.need[fact], m.got[fact], m.q.Why(p))
+			}
 		}
 	}
 	if m.q.Empty() && len(m.flights)+len(m.locks) > 0 {
@@ -487,13 +503,15 @@ func (m *model) kept() {
 	}
 }
 
-func (m *model) answered(p string) bool {
+func (m *model) answered(p, fact string) bool {
 	for _, f := range m.flights {
-		if f.covers[p] && f.from >= m.need[p] {
+		if f.covers[fact] && f.from >= m.need[fact] {
 			return true
 		}
 	}
-	return slices.ContainsFunc(m.q.Why(p), func(c Cover) bool { return c.State != InFlight && c.State != Locked })
+	return slices.ContainsFunc(m.q.Why(p), func(c Cover) bool {
+		return c.State != InFlight && c.State != Locked && covered(c.Item)[fact]
+	})
 }
 
 // drain ends everything and checks that this settles everything.
@@ -529,7 +547,7 @@ func (m *model) drain() {
 		m.kept()
 		audit(m)
 	}
-	for _, p := range universe {
+	for p := range m.need {
 		if m.need[p] > m.got[p] {
 			m.fatalf("empty, but %s changed at %d and only %d is settled", p, m.need[p], m.got[p])
 		}

@@ -63,7 +63,7 @@ type subtree struct {
 	busy  [classes]int32   // flights at any depth below
 	kids  [classes]int32   // flights of direct children
 	pend  int32            // pending items at any depth below
-	paths int32            // pending Paths of direct children
+	paths int32            // pending Paths and Selfs of direct children
 }
 
 // A directory with more children than this gets a map.
@@ -171,7 +171,7 @@ func (n *node) covered(k Kind) (found []*node) {
 		n.walk(func(c *node) { found = append(found, c) })
 	case k == Dir && n.sub != nil && n.sub.paths > 0:
 		n.children(func(c *node) bool {
-			if c.where != nowhere && c.kind == Path {
+			if c.where != nowhere && c.kind <= Path {
 				found = append(found, c)
 			}
 			return true
@@ -239,7 +239,7 @@ func (n *node) trim() {
 // flying returns how many flights of each class there are below n that overlap an item of kind k at n.
 func (n *node) flying(k Kind) [classes]int32 {
 	switch {
-	case n.sub == nil:
+	case n.sub == nil || k == Self:
 		return [classes]int32{}
 	case k == Dir:
 		return n.sub.kids
@@ -262,7 +262,7 @@ func (n *node) count(by int32) {
 	for a := n.up; a != nil; a = a.up {
 		a.sub.pend += by
 	}
-	if n.kind == Path && n.up != nil {
+	if n.kind <= Path && n.up != nil {
 		n.up.sub.paths += by
 	}
 }

@@ -18,7 +18,7 @@ func (q *Queue[C]) coveredBy(it Item) *node {
 	// If p has no node, the nearest above it that has one is p's parent only if no component is missing between.
 	direct := exact || isChild(parent, it.Path)
 	for a := parent; a != nil; a = a.up {
-		if a.active() && (a.kind == Tree || a.kind == Dir && direct && a == parent && it.Kind == Path) {
+		if a.active() && (a.kind == Tree || a.kind == Dir && direct && a == parent && it.Kind <= Path) {
 			return a
 		}
 	}
@@ -70,6 +70,7 @@ func (q *Queue[C]) requeue(it Item, since int64) {
 	n := q.root.reach(it.Path)
 	if over := q.coveredBy(it); over != nil && over != n {
 		q.inherit(over, since)
+		over.changed = q.seq
 		q.yield(n)
 		return
 	}
@@ -83,7 +84,7 @@ func (q *Queue[C]) postpone(n *node, k Kind, since, due int64) {
 	} else {
 		q.leave(n)
 		q.widen(n, k)
-		n.since = min(n.since, since)
+		n.since, n.changed = min(n.since, since), q.seq
 		if !n.live {
 			q.waits--
 		}
@@ -123,7 +124,7 @@ func (q *Queue[C]) widen(n *node, k Kind) bool {
 	if k <= n.kind {
 		return false
 	}
-	if n.kind == Path && n.up != nil {
+	if n.kind <= Path && k > Path && n.up != nil {
 		n.up.sub.paths--
 	}
 	n.kind = k
@@ -180,6 +181,7 @@ func (q *Queue[C]) heapOf(w where) *heap {
 func (q *Queue[C]) swallow(n *node) {
 	for _, c := range n.covered(n.kind) {
 		q.inherit(n, c.since)
+		n.changed = max(n.changed, c.changed)
 		q.absorb(c)
 	}
 }
@@ -218,7 +220,7 @@ func (q *Queue[C]) wake(now int64) {
 // coveredAbove returns the node above n whose pending item answers for the one at n.
 func (q *Queue[C]) coveredAbove(n *node) *node {
 	for a := n.up; a != nil; a = a.up {
-		if a.active() && (a.kind == Tree || a.kind == Dir && a == n.up && n.kind == Path) {
+		if a.active() && (a.kind == Tree || a.kind == Dir && a == n.up && n.kind <= Path) {
 			return a
 		}
 	}

@@ -20,6 +20,8 @@
 //   - one is a Dir and the other is at a direct child of it; the exception are the Trees that TakeTree returns, which
 //     go on beside the Dir that their parent has become.
 //
+// So a Self overlaps nothing below it.
+//
 // A lock counts as a Tree in flight.
 //
 // A live item that waits for what is in flight below it holds back what would come to be in flight there, or a busy
@@ -37,13 +39,16 @@ import (
 )
 
 // A Kind says how much below its path an item covers.
-type Kind uint8
+type Kind int8
 
 // The kinds of items, from the narrowest to the widest.
 const (
+	// Self is the attributes of what is known to be a directory. Who takes it and finds that it no longer is one must
+	// make it a Path, by Claim.
+	Self Kind = iota - 1
 	// Path is the entry alone; of a directory its attributes, not its contents. Gone at the source means: to be
 	// deleted at the destination.
-	Path Kind = iota
+	Path
 	// Dir is a directory and its direct children.
 	Dir
 	// Tree is a directory and everything below it.
@@ -52,7 +57,7 @@ const (
 
 // String returns the name that design.md uses.
 func (k Kind) String() string {
-	return [...]string{"Path", "Dir", "Tree", "Lock"}[k]
+	return [...]string{"Self", "Path", "Dir", "Tree", "Lock"}[k-Self]
 }
 
 // An Item is one statement. Its path is relative to the source root, "." being the root.
@@ -67,9 +72,9 @@ func (i Item) Covers(j Item) bool {
 	case Tree:
 		return i.Path == "." || j.Path == i.Path || strings.HasPrefix(j.Path, i.Path+"/")
 	case Dir:
-		return j.Kind != Tree && j.Path == i.Path || j.Kind == Path && path.Dir(j.Path) == i.Path && j.Path != "."
+		return j.Kind != Tree && j.Path == i.Path || j.Kind <= Path && path.Dir(j.Path) == i.Path && j.Path != "."
 	default:
-		return i == j
+		return j.Path == i.Path && j.Kind <= i.Kind
 	}
 }
 
@@ -189,7 +194,7 @@ func (q *Queue[C]) Done(p string) {
 	if n == nil {
 		return
 	}
-	if n.where == nowhere || n.busy.kind == Path && n.active() {
+	if n.where == nowhere || n.busy.kind <= Path && n.active() {
 		q.forget(n)
 	}
 	q.land(n)

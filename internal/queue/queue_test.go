@@ -163,6 +163,9 @@ func TestCovers(t *testing.T) {
 		{Item{Dir, "."}, Item{Path, "."}, true},
 		{Item{Path, "a"}, Item{Path, "a"}, true},
 		{Item{Path, "a"}, Item{Path, "a/b"}, false},
+		{Item{Path, "a"}, Item{Self, "a"}, true},
+		{Item{Self, "a"}, Item{Path, "a"}, false},
+		{Item{Dir, "a"}, Item{Self, "a/b"}, true},
 	} {
 		if got := c.i.Covers(c.j); got != c.want {
 			t.Errorf("%v covers %v: %v", c.i, c.j, got)

@@ -133,7 +133,7 @@ type Cover struct {
 // so. Nothing covers what is settled. It looks at all unvisited directories.
 func (q *Queue[C]) Why(p string) []Cover {
 	var covers []Cover
-	want := Item{Path, p}
+	want := Item{Self, p}
 	n, _ := q.root.find(p)
 	for a := n; a != nil; a = a.up {
 		if a.where != nowhere && (Item{a.kind, a.path}).Covers(want) {

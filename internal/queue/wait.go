@@ -48,7 +48,7 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 		q.land(n)
 	}
 	if n.active() {
-		h.due = q.now
+		h.due, n.changed = q.now, q.seq
 		if ended {
 			q.inherit(n, since)
 		}
@@ -61,6 +61,7 @@ func (q *Queue[C]) Fail(it Item, reason error, now time.Time) int {
 	}
 	if over := q.coveredBy(it); over != nil {
 		q.inherit(over, since)
+		over.changed = q.seq
 		q.yield(n)
 		return count
 	}
