@@ -569,7 +569,7 @@ func (m *model) run() {
 }
 
 func TestHistories(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(1500) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		left := 20 + r.IntN(150)
 		m := newModel(t, r.IntN, func() bool { left--; return left >= 0 })
