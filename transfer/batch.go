@@ -3,6 +3,7 @@ package transfer
 import (
 	"path"
 
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -37,7 +38,7 @@ type batch struct {
 	// Of Paths of the queue, which a sender looks up before it sends.
 	retry   bool
 	live    bool               // they changed: times and sizes do not tell whether content did
-	paths   []string           // to be looked up
+	paths   []queue.Item       // Path and Self, to be looked up
 	answers map[int32][]string // by entry: the paths that it is about
 	missing bool               // has entries that are gone here, to be deleted there
 }

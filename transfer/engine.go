@@ -44,6 +44,10 @@ type Engine struct {
 	trees    []listJob        // Dirs and Trees of live changes, in flight
 
 	following  bool // until ctx ends
+	paused     bool
+	links      linkIndex
+	trouble    trouble
+	asked      chan func()
 	inbox      inbox
 	round      bool // directories are locked to be pruned
 	roundLeft  int  // of them, how many more may be
@@ -105,12 +109,13 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
-		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)},
+		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: linkIndex{},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
 	}
 	e.queue = queue.New[*dir](e.cfg.tuning.pathBackoff)
+	e.queue.MaxPending = -1 // a pass has only what failed: to collapse it would copy what did not
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -149,16 +154,20 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.queue.AddTree(".", nil)
+	return e.run(ctx, ctx)
+}
 
+// run is the pass, and what follows it, until ctx ends. work is the context of those that list and send.
+func (e *Engine) run(ctx, work context.Context) error {
 	lists, listings := make(chan listJob), make(chan listed)
 	batches, outcomes := make(chan *batch), make(chan outcome)
-	ctx, stop := context.WithCancelCause(ctx)
+	work, stop := context.WithCancelCause(work)
 	var workers errgroup.Group
 	for range scan.DefaultWorkers() {
-		workers.Go(func() error { return e.lister(ctx, lists, listings) })
+		workers.Go(func() error { return e.lister(work, lists, listings) })
 	}
 	for range e.sessions {
-		workers.Go(func() error { return e.sender(ctx, batches, outcomes) })
+		workers.Go(func() error { return e.sender(work, batches, outcomes) })
 	}
 	err := e.loop(ctx, lists, listings, batches, outcomes)
 	stop(err)
@@ -204,6 +213,7 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 	var live *batch
 	for {
 		now := time.Now()
+		e.alive()
 		e.receive(now)
 		e.wake(now)
 		if live == nil {
@@ -251,16 +261,18 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 				return err
 			}
 		case <-e.inbox.news:
+		case ask := <-e.asked:
+			ask()
 		case <-alarm:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return e.drain(ctx, listings, outcomes)
 		}
 	}
 }
 
 // nextList takes the next directory to list, unless enough is listed already: what is listed is held in memory.
 func (e *Engine) nextList() *listJob {
-	if e.listing >= scan.DefaultWorkers() || len(e.ready[0])+len(e.ready[1]) > e.sessions {
+	if e.paused || e.listing >= scan.DefaultWorkers() || len(e.ready[0])+len(e.ready[1]) > e.sessions {
 		return nil
 	}
 	if len(e.trees) > 0 {
@@ -283,7 +295,7 @@ func (e *Engine) nextList() *listJob {
 func (e *Engine) nextBatch() (lane int, b *batch) {
 	running := e.running[0] + e.running[1]
 	switch {
-	case running >= e.sessions:
+	case running >= e.sessions || e.paused:
 		return 0, nil
 	case len(e.ready[1]) > 0 && e.running[1] < max(1, e.sessions-1):
 		lane = 1
@@ -344,6 +356,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t
+	}
+	if every := e.cfg.AliveEvery; every > 0 && (due.IsZero() || due.Sub(now) > every) {
+		due = now.Add(every)
 	}
 	if due.IsZero() {
 		return nil

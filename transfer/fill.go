@@ -3,7 +3,6 @@ package transfer
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
@@ -22,8 +21,7 @@ func (e *Engine) add(l listed) {
 		return
 	}
 	if l.gone {
-		e.queue.Done(l.path)
-		e.retry(l.path, fs.ErrNotExist)
+		e.claim(claim{l.path, l.path}, e.following)
 		return
 	}
 	e.queue.Expand(l.path, l.dir, l.descend)
@@ -34,6 +32,7 @@ func (e *Engine) add(l listed) {
 		visited[queue.Join(l.path, name)] = struct{}{}
 	}
 	e.report(l, visited)
+	e.seeLinks(l.children)
 	if e.cfg.Delete && l.err == nil {
 		if !e.following && e.fits(l) {
 			e.addContent(l)

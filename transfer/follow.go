@@ -2,11 +2,13 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/scan"
 )
 
 // Changes in one session: enough that a burst does not pay a handshake for each, few enough that the first of them
@@ -20,7 +22,82 @@ const maxLivePaths = 1024
 // Changed may be called before Follow, and from any goroutine.
 func (e *Engine) Follow(ctx context.Context) error {
 	e.following = true
-	return e.Run(ctx)
+	e.queue.MaxPending = queue.DefaultMaxPending
+	e.counters.begin()
+	defer e.counters.end()
+	e.queue.AddTree(".", nil)
+	if err := e.awaitDestination(ctx); err != nil {
+		return err
+	}
+	return e.run(ctx, context.WithoutCancel(ctx))
+}
+
+// awaitDestination runs the first session, as often as it takes. Meanwhile changes go into the queue, which knows how
+// to hold many.
+func (e *Engine) awaitDestination(ctx context.Context) error {
+	primed := make(chan error, 1)
+	go func() { primed <- e.primeForever(ctx) }()
+	for {
+		e.alive()
+		e.receive(time.Now())
+		select {
+		case err := <-primed:
+			return err
+		case <-e.inbox.news:
+		case ask := <-e.asked:
+			ask()
+		case <-e.alarm(time.Now()):
+		}
+	}
+}
+
+func (e *Engine) primeForever(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := e.prime(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil || errors.Is(err, scan.ErrRootChanged) {
+			return err
+		}
+		e.tell.note(err.Error())
+		e.ask(ctx, func() { e.trouble.is(err) })
+		if err := sleep(ctx, e.cfg.tuning.sessionBackoff.Delay(try)); err != nil {
+			return err
+		}
+	}
+}
+
+// drain lets running sessions end in their own time, up to StopTimeout.
+func (e *Engine) drain(ctx context.Context, listings <-chan listed, outcomes <-chan outcome) error {
+	if !e.following {
+		return context.Cause(ctx)
+	}
+	enough := time.After(e.cfg.StopTimeout)
+	for e.running[0]+e.running[1] > 0 {
+		e.alive()
+		select {
+		case o := <-outcomes:
+			e.running[laneOf(o.given)]--
+			if err := e.settle(o); err != nil {
+				return err
+			}
+		case <-listings:
+			e.listing--
+		case ask := <-e.asked:
+			ask()
+		case <-e.alarm(time.Now()):
+		case <-enough:
+			return context.Cause(ctx)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func (e *Engine) alive() {
+	if e.cfg.Alive != nil {
+		e.cfg.Alive()
+	}
 }
 
 // Changed queues what is no longer known to be equal. It does not wait for anything.
@@ -62,18 +139,19 @@ func (e *Engine) receive(now time.Time) {
 // nextLive takes changes from the queue as soon as a session is free for them: until then they gather. Directories to
 // be listed go the way of the pass.
 func (e *Engine) nextLive(now time.Time) *batch {
-	if !e.following || e.running[0]+e.running[1] >= e.sessions {
+	if !e.following || e.paused || e.running[0]+e.running[1] >= e.sessions {
 		return nil
 	}
-	var paths []string
+	var paths []queue.Item
 	for len(paths) < maxLivePaths {
 		it, ok := e.queue.Take(now)
 		if !ok {
 			break
 		}
-		if it.Kind == queue.Path {
-			paths = append(paths, it.Path)
-		} else {
+		switch it.Kind {
+		case queue.Path, queue.Self:
+			paths = append(paths, it)
+		default:
 			e.trees = append(e.trees, listJob{path: it.Path, only: it.Kind == queue.Dir, alone: true})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -13,13 +14,13 @@ import (
 // takePaths puts the paths whose back-off has passed into a batch. What they are now is found out by the sender that
 // gets it, beside the engine's goroutine.
 func (e *Engine) takePaths(now time.Time) {
-	var paths []string
+	var paths []queue.Item
 	for len(paths) < e.cfg.tuning.entries {
 		p, ok := e.queue.TakePath(now)
 		if !ok {
 			break
 		}
-		paths = append(paths, p)
+		paths = append(paths, queue.Item{Path: p})
 	}
 	if len(paths) > 0 {
 		e.enqueue(&batch{kind: copySmall, retry: true, acks: true, paths: paths})
@@ -33,13 +34,15 @@ type lookup struct {
 	dirs    map[string]*dir
 	batches map[lookupKey]*batch
 	order   []*batch
+	sent    *batch // of these, what the sender that made the lookup sends
 	live    bool
 	gone    []string  // nothing here, and nothing to delete there
 	failed  []failure // cannot be read
 	below   []claim   // gone with a directory above
+	linked  []child   // may have other names
 }
 
-// A claim is a path that is gone because top, above it, is.
+// A claim is a path that is gone because top, above it, is; or the same twice, a directory that no longer is one.
 type claim struct{ path, top string }
 
 // A session has one set of filter rules, and large files go apart.
@@ -50,8 +53,8 @@ type lookupKey struct {
 
 func (e *Engine) lookUpAll(b *batch) *lookup {
 	l := &lookup{e: e, dirs: map[string]*dir{}, batches: map[lookupKey]*batch{}, live: b.live}
-	for _, p := range b.paths {
-		l.add(p)
+	for _, it := range b.paths {
+		l.add(it)
 	}
 	return l
 }
@@ -72,10 +75,13 @@ func (l *lookup) batch(k kind, d *dir) *batch {
 	return b
 }
 
-func (l *lookup) add(p string) {
+func (l *lookup) add(it queue.Item) {
+	p := it.Path
 	parent, self, err := l.find(p)
 	var at *fs.PathError
 	switch {
+	case it.Kind == queue.Self && errors.Is(err, fs.ErrNotExist), it.Kind == queue.Self && err == nil && !isDir(self.entry.Mode):
+		l.below = append(l.below, claim{p, p})
 	case errors.As(err, &at) && errors.Is(err, fs.ErrNotExist):
 		if !l.e.cfg.Delete || parent == nil {
 			l.gone = append(l.gone, p)
@@ -103,6 +109,9 @@ func (l *lookup) add(p string) {
 			k = copyBig
 		}
 		b := l.batch(k, parent)
+		if l.e.following {
+			l.linked = append(l.linked, *self)
+		}
 		b.ride(parent)
 		b.add(self, false)
 		b.answer(int32(len(b.entries)-1), p)
@@ -156,6 +165,7 @@ func (e *Engine) settleLookup(l *lookup) {
 	if l == nil {
 		return
 	}
+	e.seeLinks(l.linked)
 	for _, p := range l.gone {
 		e.counters.vanished.Add(1)
 		e.queue.Done(p)
@@ -168,31 +178,46 @@ func (e *Engine) settleLookup(l *lookup) {
 		e.queue.Done(f.path)
 		e.fail(f.path, f.err, &e.counters.unreadable)
 	}
-	var tops []string
 	for _, c := range l.below {
-		// To delete top settles all that is below it; so top must be in flight, and nothing else at or below it.
-		if e.queue.Claim(c.path, c.top) {
-			tops = append(tops, c.top)
+		e.claim(c, l.live)
+	}
+	for _, b := range l.order {
+		if b == l.sent {
+			continue
 		}
-	}
-	if len(tops) > 0 {
-		e.enqueue(&batch{kind: copySmall, retry: true, acks: true, live: l.live, paths: tops})
-	}
-	for _, b := range l.order[min(1, len(l.order)):] {
+		for _, paths := range b.answers {
+			for _, p := range paths {
+				if b.kind == copyBig {
+					e.queue.Slow(p)
+				}
+			}
+		}
 		e.enqueue(b)
 	}
 }
 
+// claim takes the place of what was found gone: to delete top settles all that is below it, so top must be in flight,
+// and nothing else at or below it.
+func (e *Engine) claim(c claim, live bool) {
+	if e.queue.Claim(c.path, c.top) {
+		e.enqueue(&batch{kind: copySmall, retry: true, acks: true, live: live, paths: []queue.Item{{Path: c.top}}})
+	}
+}
+
 // lookedUp returns what to send for b: itself, or the first batch of what its paths are now, nil if that is nothing.
+// Large files go back to the engine, which knows when their turn is.
 func (e *Engine) lookedUp(b *batch) (*batch, *lookup) {
 	if b.paths == nil {
 		return b, nil
 	}
 	l := e.lookUpAll(b)
-	if len(l.order) == 0 {
-		return nil, l
+	for _, found := range l.order {
+		if found.kind != copyBig {
+			l.sent = found
+			break
+		}
 	}
-	return l.order[0], l
+	return l.sent, l
 }
 
 var nothing = &rsync.Report{Complete: true}

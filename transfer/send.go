@@ -143,7 +143,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // send runs one session with b, in the goroutine of a sender.
 func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 	o := e.options(b)
-	if o.Delete || o.DeleteMissing {
+	if o.Delete || o.DeleteMissing || e.following {
 		if err := e.cfg.Root.Same(); err != nil {
 			return &rsync.Report{}, err
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
-	"github.com/syncd/syncd/internal/scan"
 )
 
 // settle takes the result of a session: what is acknowledged leaves the queue, what is not goes back. It returns an
@@ -22,7 +21,7 @@ func (e *Engine) settle(o outcome) error {
 		return nil
 	}
 	for _, p := range o.stale {
-		e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, time.Now())
+		e.queue.Add(queue.Item{Kind: queue.Self, Path: p}, time.Now())
 	}
 	e.counters.session(o.report)
 	var pending []bool
@@ -64,14 +63,19 @@ func (e *Engine) settle(o outcome) error {
 	case o.err != nil:
 		return e.broken(o, pending, got)
 	case waiting > 0:
-		e.badRun, e.fullRun = 0, 0
+		e.wentWell()
 		e.unclear(b, o.report, pending)
 	default:
-		e.badRun, e.fullRun = 0, 0
+		e.wentWell()
 		e.unlock(b.clears)
 		e.release(b.parts)
 	}
 	return nil
+}
+
+func (e *Engine) wentWell() {
+	e.badRun, e.fullRun = 0, 0
+	e.trouble.over()
 }
 
 func result(r *rsync.Report, i int) rsync.Result {
@@ -169,9 +173,10 @@ func (e *Engine) rest(b *batch, pending []bool) *batch {
 // broken handles a session that ended badly.
 func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	b := o.b
-	if errors.Is(o.err, context.Canceled) || errors.Is(o.err, scan.ErrRootChanged) {
+	if errors.Is(o.err, context.Canceled) || sourceMissing(o.err) {
 		return o.err
 	}
+	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
 	e.counters.retries.Add(1)
 	if b.kind == prune {

@@ -57,6 +57,14 @@ type Config struct {
 	Log      *slog.Logger       // nil: none
 	Observer Observer           // nil: none
 
+	// The rest is for Follow.
+
+	// StopTimeout is how long sessions that run when its context ends may go on; 0: not at all.
+	StopTimeout time.Duration
+	// Alive is called by the engine's own goroutine at least every AliveEvery, to prove that it goes round; may be nil.
+	Alive      func()
+	AliveEvery time.Duration
+
 	tuning tuning // zero: as below
 }
 

@@ -119,7 +119,7 @@ func (r *random) edit(path string, change func(f *os.File, size int64) error) (s
 // rewrite keeps the size, and often moves the time back, though never to where it was.
 func (r *random) rewrite(path string) (string, error) {
 	_, err := r.edit(path, func(f *os.File, size int64) error {
-		_, err := f.WriteAt(randomBytes(r.rng, int(size)), 0)
+		_, err := f.WriteAt(randomBytes(r.rng, max(1, int(size))), 0)
 		return err
 	})
 	if err == nil && r.rng.IntN(2) == 0 {
@@ -244,6 +244,9 @@ func (r *random) rename(path string) (string, error) {
 }
 
 func (r *random) renameOver(path string) (string, error) {
+	if len(r.others) == 0 {
+		return "", nil
+	}
 	to := pick(r.rng, r.others)
 	var a, b unix.Stat_t
 	err := errors.Join(unix.Lstat(r.at(path), &a), unix.Lstat(r.at(to), &b))
@@ -257,9 +260,12 @@ func (r *random) renameOver(path string) (string, error) {
 
 // exchange swaps two entries of any kinds in one step.
 func (r *random) exchange(a string) (string, error) {
-	b := pick(r.rng, r.others)
-	if r.rng.IntN(3) == 0 {
+	b := "."
+	switch {
+	case len(r.others) == 0 || r.rng.IntN(3) == 0:
 		b = pick(r.rng, r.dirs)
+	default:
+		b = pick(r.rng, r.others)
 	}
 	if a == b || b == "." || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/") {
 		return "", nil

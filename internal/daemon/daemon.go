@@ -1,0 +1,140 @@
+// Package daemon is syncd as a service: it watches a tree, feeds what changes to the engine that makes the destination
+// equal, answers those who ask at the control socket, and tells systemd how it is.
+//
+// The order of the start: control socket, source, watching; when every directory is watched, READY and the full pass,
+// while changes flow. The order of the stop: watching ends, running sessions get their time, the socket goes. A source
+// that is unmounted or replaced ends watching and engine, and begins them anew when it is back: nothing is deleted for
+// want of it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncd/syncd/internal/control"
+	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/ratelimit"
+	"github.com/syncd/syncd/systemd/notify"
+	"github.com/syncd/syncd/transfer"
+)
+
+// Config says what to follow, and who may ask.
+type Config struct {
+	Source      string          // path of the tree
+	Destination string          // as the operator wrote it, for Status
+	Engine      transfer.Config // Root, Observer, Limiter and Alive are set by the daemon
+	Control     string          // path of the socket; "" = none
+	StopTimeout time.Duration   // how long running sessions may take after the end of ctx; 0 = cut at once
+	Bandwidth   *ratelimit.Timetable
+	Log         *slog.Logger // nil = none
+	Version     string
+}
+
+// How often a source that is away is looked for.
+const sourceInterval = 5 * time.Second
+
+// service is one Run.
+type service struct {
+	c        Config
+	log      *slog.Logger
+	notify   *notify.Notifier
+	watchdog *notify.Watchdog
+	limiter  *ratelimit.Limiter
+	started  time.Time
+	sent     control.Meter
+	counted  int64 // bytes that sent has; guarded by now.mu
+	now      present
+}
+
+// Run follows the source until ctx ends, and returns nil then. Other errors mean that it could not begin: the source
+// is missing, another process answers at the socket, the kernel grants too few watches.
+func Run(ctx context.Context, c Config) error {
+	s := &service{c: c, log: c.Log, notify: notify.New(), started: time.Now(), limiter: ratelimit.New(0)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.watchdog, err = notify.NewWatchdog(); err != nil {
+		return err
+	}
+	root, err := scan.OpenRoot(c.Source)
+	if err != nil {
+		return err
+	}
+	id := root.ID()
+	s.now.set(control.Starting, "setting watches")
+
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var others errgroup.Group
+	defer others.Wait()
+	defer stop()
+	if err := s.listen(beside, &others); err != nil {
+		root.Close()
+		return err
+	}
+	others.Go(func() error { s.watchdog.Run(beside); return nil })
+	others.Go(func() error { s.report(beside); return nil })
+	if c.Bandwidth != nil {
+		s.limiter.Set(c.Bandwidth.At(time.Now()))
+		others.Go(func() error { return c.Bandwidth.Run(beside, s.limiter) })
+	}
+	stopping := context.AfterFunc(ctx, func() {
+		s.notify.Stopping()
+		s.now.set(control.Stopping, "")
+	})
+	defer stopping()
+	for {
+		err := s.cycle(ctx, root)
+		root.Close()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, scan.ErrRootChanged):
+			return err
+		}
+		s.log.Error("the source is missing; nothing is deleted, waiting for it", "path", c.Source, "err", err)
+		s.now.set(control.SourceMissing, err.Error())
+		if root = s.awaitSource(ctx, id); root == nil {
+			return nil
+		}
+		s.log.Info("the source is back", "path", c.Source)
+	}
+}
+
+// listen answers at the control socket.
+func (s *service) listen(ctx context.Context, others *errgroup.Group) error {
+	if s.c.Control == "" {
+		return nil
+	}
+	server, err := control.Listen(s.c.Control)
+	if err != nil {
+		return err
+	}
+	others.Go(func() error { return server.Run(ctx, s) })
+	return nil
+}
+
+// awaitSource waits until the directory that the service began with is back at its path; nil when ctx ends first. The
+// device number may be another one after a mount.
+func (s *service) awaitSource(ctx context.Context, id scan.ID) *scan.Root {
+	tick := time.NewTicker(sourceInterval)
+	defer tick.Stop()
+	for {
+		if root, err := scan.OpenRoot(s.c.Source); err == nil {
+			if got := root.ID(); got.Ino == id.Ino && got.FSID == id.FSID {
+				return root
+			}
+			root.Close()
+		}
+		s.watchdog.Alive()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

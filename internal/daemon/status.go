@@ -1,0 +1,218 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/syncd/syncd/internal/control"
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/ratelimit"
+	"github.com/syncd/syncd/transfer"
+	"github.com/syncd/syncd/watcher"
+)
+
+// How long an asker waits for the engine's goroutine, and how often systemd is told the state.
+const (
+	askTimeout     = 5 * time.Second
+	reportInterval = 2 * time.Second
+)
+
+// present is what runs now and in which state the service is. Its methods are safe for concurrent use.
+type present struct {
+	mu      sync.Mutex
+	state   control.State
+	reason  string
+	since   time.Time
+	engine  *transfer.Engine
+	watcher *watcher.Watcher
+}
+
+func (p *present) set(state control.State, reason string) (changed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if changed = p.state != state; changed {
+		p.since = time.Now()
+	}
+	p.state, p.reason = state, reason
+	return changed
+}
+
+func (p *present) runs(e *transfer.Engine, w *watcher.Watcher) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.engine, p.watcher = e, w
+}
+
+func (p *present) get() (*transfer.Engine, *watcher.Watcher, control.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.engine, p.watcher, control.Status{State: p.state, Reason: p.reason, Since: p.since}
+}
+
+// Status says how the service stands.
+func (s *service) Status() control.Status {
+	e, w, st := s.now.get()
+	st.PID, st.Version, st.Started = os.Getpid(), s.c.Version, s.started
+	st.Source, st.Destination = s.c.Source, s.c.Destination
+	st.Sessions.Limit = s.limiter.Limit()
+	if w != nil {
+		ws := w.Stats()
+		st.Watch = control.Watch{Watches: int64(ws.Watches), Overflows: ws.Overflows, Rescans: ws.Rescans}
+	}
+	if e == nil || st.State == control.Starting {
+		return st
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	snap, err := e.Snapshot(ctx)
+	if err != nil {
+		return st
+	}
+	s.follow(&st, snap, e)
+	return st
+}
+
+// follow fills in what a following engine says of itself.
+func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer.Engine) {
+	q := snap.Queue
+	state, reason := control.Live, ""
+	switch {
+	case snap.Paused:
+		state, reason = control.Paused, "an operator paused it"
+	case snap.Trouble != nil:
+		state, reason = control.Waiting, snap.Trouble.Error()
+	case snap.Passing:
+		state = control.Passing
+	}
+	if s.now.set(state, reason) {
+		s.log.Info("state", "is", string(state), "reason", reason)
+	}
+	_, _, now := s.now.get()
+	st.State, st.Reason, st.Since = now.State, now.Reason, now.Since
+	st.Sessions.Running, st.Sessions.Most = snap.Sessions, snap.Most
+	st.Backlog.Lanes = []control.Lane{
+		{Name: "small", Paths: int64(q.Live + q.Waiting)},
+		{Name: "bulk", Paths: int64(q.Trees)},
+	}
+	st.Backlog.Oldest = snap.Oldest
+	st.Failing.Total = int64(q.Failing)
+	for _, f := range snap.Failing {
+		st.Failing.First = append(st.Failing.First, control.Failure{
+			Path: f.Path, Reason: f.Reason.Error(), Attempts: f.Attempts, Since: f.Since, NextTry: f.Due,
+		})
+	}
+	p := e.Progress()
+	st.Rates.Bytes = s.rate(p.Sent)
+	if snap.Passing {
+		st.Pass = &control.Pass{
+			Started: st.Since, Files: p.Files, FilesTotal: p.TotalFiles, Bytes: p.Bytes, BytesTotal: p.TotalBytes, At: p.Current,
+		}
+		return
+	}
+	st.InSyncUpTo = time.Now()
+	if !snap.Oldest.IsZero() {
+		st.InSyncUpTo = snap.Oldest
+	}
+}
+
+// rate meters the bytes that an engine counts.
+func (s *service) rate(total int64) float64 {
+	s.now.mu.Lock()
+	defer s.now.mu.Unlock()
+	s.sent.Add(max(0, total-s.counted))
+	s.counted = total
+	return s.sent.Rate()
+}
+
+// report tells systemd, and by that the log, in which state the service is.
+func (s *service) report(ctx context.Context) {
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for {
+		st := s.Status()
+		s.notify.Status(st.Line())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Pause stops handing out work.
+func (s *service) Pause() error { return s.pause(true) }
+
+// Resume goes on.
+func (s *service) Resume() error { return s.pause(false) }
+
+func (s *service) pause(paused bool) error {
+	e, _, _ := s.now.get()
+	if e == nil {
+		return fmt.Errorf("nothing runs that could be paused: %s", control.SourceMissing)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	return e.Pause(ctx, paused)
+}
+
+// Set changes a setting of the running service.
+func (s *service) Set(key, value string) error {
+	if key != "bwlimit" {
+		return fmt.Errorf("no setting %q; there is: bwlimit=RATE", key)
+	}
+	rate, err := ratelimit.ParseRate(value)
+	if err != nil {
+		return err
+	}
+	s.limiter.Set(rate)
+	s.log.Info("bandwidth limit set", "bytes_per_second", rate)
+	return nil
+}
+
+// Why tells how one path stands.
+func (s *service) Why(path string) (control.Why, error) {
+	path = strings.Trim(strings.TrimPrefix(path, s.c.Source), "/")
+	if path == "" {
+		path = "."
+	}
+	why := control.Why{Path: path, Verdict: control.Unknown}
+	e, _, st := s.now.get()
+	if e == nil {
+		why.Reason = "the service is " + string(st.State)
+		return why, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	covers, err := e.Why(ctx, path)
+	if err != nil {
+		return why, err
+	}
+	for _, c := range covers {
+		tell(&why, c)
+	}
+	return why, nil
+}
+
+// tell adds what one item means for the path; the last one is the nearest to it.
+func tell(why *control.Why, c queue.Cover) {
+	why.Item = fmt.Sprintf("%v(%s)", c.Kind, c.Path)
+	why.Queued = c.Since
+	switch c.State {
+	case queue.InFlight:
+		why.Verdict = control.Sending
+	case queue.Unvisited:
+		why.Verdict, why.Reason = control.Queued, "the pass has not come to it yet"
+	case queue.Blocked:
+		why.Verdict, why.Reason = control.Queued, "waits for "+c.Behind
+	default:
+		why.Verdict = control.Queued
+	}
+	if c.Failure != nil {
+		why.Verdict, why.Reason = control.FailingPath, c.Failure.Reason.Error()
+		why.Attempts, why.NextTry = c.Failure.Attempts, c.Failure.Due
+	}
+}
