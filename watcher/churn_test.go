@@ -56,7 +56,7 @@ func (w *watch) seesEverything(dir string) {
 	var want []string
 	for p, n := range snapshot(w.t, dir) {
 		if n.Mode&unix.S_IFMT == unix.S_IFDIR {
-			name := path.Join(p, "seen?")
+			name := path.Join(p, fmt.Sprintf("%d?", len(want)))
 			ok(w.t, os.Symlink("x", path.Join(dir, name)))
 			want = append(want, "path "+name)
 		}
@@ -64,7 +64,7 @@ func (w *watch) seesEverything(dir string) {
 	w.sync()
 	slices.Sort(want)
 	// Without those that may have waited to be closed since before.
-	got := slices.DeleteFunc(names(w.take()), func(i string) bool { return !strings.HasSuffix(i, "seen?") })
+	got := slices.DeleteFunc(names(w.take()), func(i string) bool { return !strings.HasSuffix(i, "?") })
 	if !slices.Equal(got, want) {
 		w.t.Errorf("a change in each directory gives %q\nwant %q", got, want)
 	}
@@ -159,6 +159,11 @@ func (w *watch) leavesNothing() {
 	if len(w.wds) != nodes || len(w.aliases) != 0 || len(w.failed) != 0 || w.tasks.open != 0 || w.groups.first != nil {
 		w.t.Errorf("%d watches, %d further places, %d failed, %d tasks for %d directories",
 			len(w.wds), len(w.aliases), len(w.failed), w.tasks.open, nodes)
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", w.fd))
+	ok(w.t, err)
+	if n := strings.Count(string(info), "inotify wd:"); n != nodes {
+		w.t.Errorf("the kernel has %d watches for %d directories", n, nodes)
 	}
 	dirs := 0
 	ok(w.t, walkDirs(w.dir, func() { dirs++ }))

@@ -61,10 +61,7 @@ func (w *Watcher) changed(n *node, e event) error {
 	}
 	isDir := e.mask&unix.IN_ISDIR != 0
 	if n == w.root && e.mask&unix.IN_DELETE != 0 {
-		if soon := time.Now().Add(rootSoon); w.rootDue.After(soon) {
-			w.rootDue = soon
-			w.wakeBy(soon)
-		}
+		w.checkRootBy(rootSoon)
 	}
 	if w.config.Skip != nil && w.config.Skip(dir, string(e.name), isDir) {
 		return nil

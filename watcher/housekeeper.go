@@ -35,7 +35,6 @@ func (w *Watcher) wakeBy(t time.Time) {
 func (w *Watcher) keepHouse(ctx context.Context) {
 	var files []*written
 	var retry time.Time
-	w.checkRootBy(rootEvery)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -72,24 +71,28 @@ func (w *Watcher) keepHouse(ctx context.Context) {
 
 // checkRootBy has the root looked at after d at the latest.
 func (w *Watcher) checkRootBy(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rootDue = time.Now().Add(d)
-	w.wakeBy(w.rootDue)
+	due := time.Now().Add(d)
+	if w.rootDue.IsZero() || due.Before(w.rootDue) {
+		w.rootDue = due
+		w.wakeBy(due)
+	}
 }
 
 // checkRoot ends Run when the root is not in its place any more. Not being able to tell is no reason.
 func (w *Watcher) checkRoot() {
 	w.mu.Lock()
-	due := w.rootDue
+	due := !w.rootDue.After(time.Now())
+	if due {
+		w.rootDue = time.Time{}
+		w.checkRootBy(rootEvery)
+	}
 	w.mu.Unlock()
-	if due.After(time.Now()) {
+	if !due {
 		return
 	}
 	if err := w.config.Root.Same(); errors.Is(err, scan.ErrRootChanged) {
 		w.cancel(err)
 	}
-	w.checkRootBy(rootEvery)
 }
 
 // earliest returns the first of times, of which zero means never.

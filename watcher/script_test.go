@@ -112,6 +112,15 @@ var scripts = []script{
 	{"rmdir and mkdir", func(p place) { p.mkdir("in/d/e") }, step(
 		func(p place) { p.rm("in/d"); p.mkdir("in/d/e") },
 		func(p place) { p.write("in/d/e/x", "") }), "path d, path d/e, path d/e/x, tree d"},
+	{"rmdir of an open directory and mkdir", func(p place) { p.mkdir("in/d") }, step(
+		func(p place) {
+			f, err := os.Open(p.at("in/d"))
+			ok(p.t, err)
+			p.t.Cleanup(func() { f.Close() })
+			p.rm("in/d")
+			p.mkdir("in/d")
+		},
+		func(p place) { p.write("in/d/x", "") }), "path d, path d/x, tree d"},
 	{"directory, file, symlink, directory", func(p place) { p.mkdir("in/d", "out/x") }, step(
 		func(p place) {
 			p.rm("in/d")

@@ -156,6 +156,7 @@ func (w *Watcher) run(ctx context.Context, emit func(queue.Item)) error {
 	close(w.started)
 
 	w.mu.Lock()
+	w.checkRootBy(rootEvery)
 	w.watchBelow(w.root, &group{root: w.root, initial: true})
 	w.mu.Unlock()
 	var all sync.WaitGroup

@@ -54,7 +54,8 @@ func TestOpenFileWaitsForItsClose(t *testing.T) {
 	f := p.open("f")
 	_, err := f.WriteString("a")
 	ok(t, err)
-	w.reads(2)
+	ok(t, f.Chmod(0o600))
+	w.reads(3)
 	p.write("other", "")
 	w.eventually("other", emitted("path other"))
 	if got := names(w.take()); !slices.Equal(got, []string{"path other"}) {
