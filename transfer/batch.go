@@ -207,7 +207,7 @@ func (e *Engine) options(b *batch) rsync.Options {
 		// Delete mode clears content directories, and lets something else take a directory's place, but for what the
 		// rules protect. Under --max-delete only retries may do that: they run alone.
 		o.Delete = b.content || e.cfg.Delete && (e.cfg.MaxDelete < 0 || b.retry)
-		o.DeleteMissing = b.missing
+		o.DeleteMissing = b.missing || b.live && e.cfg.Delete // the same for all live batches: a session waits for them
 		o.IgnoreTimes = o.IgnoreTimes || b.live
 		if o.Delete && e.cfg.MaxDelete >= 0 {
 			o.MaxDelete = e.deletesLeft()

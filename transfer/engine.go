@@ -26,6 +26,7 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	dest     destination
+	spare    *spare // nil with a local destination
 	names    flist.Names
 	session  rsync.Options // the user's, with what the first session taught
 	protocol int

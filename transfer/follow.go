@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/scan"
 )
 
@@ -25,6 +26,7 @@ func (e *Engine) Follow(ctx context.Context) error {
 	e.queue.MaxPending = queue.DefaultMaxPending
 	e.counters.begin()
 	defer e.counters.end()
+	defer e.closeSpare()
 	e.queue.AddTree(".", nil)
 	if err := e.awaitDestination(ctx); err != nil {
 		return err
@@ -92,6 +94,12 @@ func (e *Engine) drain(ctx context.Context, listings <-chan listed, outcomes <-c
 		}
 	}
 	return context.Cause(ctx)
+}
+
+func (e *Engine) closeSpare() {
+	if e.spare != nil {
+		e.spare.close()
+	}
 }
 
 func (e *Engine) alive() {
@@ -164,6 +172,11 @@ func (e *Engine) nextLive(now time.Time) *batch {
 // Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
 // must be short; a session for each directory would be dear.
 const maxPruneRound = 64
+
+// isLive reports whether sessions of live batches have these options.
+func (e *Engine) isLive(o rsync.Options) bool {
+	return e.following && o == e.options(&batch{kind: copySmall, retry: true, acks: true, live: true})
+}
 
 // nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
 // is nothing that could.

@@ -24,13 +24,29 @@ type destination interface {
 type remote struct {
 	dialer   *rsync.Dialer
 	protocol func(int)
+	spare    *spare
+	live     func(rsync.Options) bool // are these options worth a spare session?
 }
 
 func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	warm := r.spare.take(o)
+	if r.live(o) {
+		r.spare.fill(o)
+	}
+	if warm != nil {
+		// What a waiting session died of, it tells only now; a fresh one may be luckier.
+		if report, err := r.over(ctx, warm, b, o); err == nil || ctx.Err() != nil {
+			return report, err
+		}
+	}
 	s, err := r.dialer.Connect(ctx, o)
 	if err != nil {
 		return &rsync.Report{}, err
 	}
+	return r.over(ctx, s, b, o)
+}
+
+func (r remote) over(ctx context.Context, s *rsync.Session, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
 	r.protocol(s.Protocol())
 	if o.Checksum {
 		b = summed(b, s.Checksum())
@@ -75,7 +91,8 @@ func (e *Engine) newDestination() (destination, error) {
 	}
 	d := e.cfg.Dialer
 	d.Wrap = e.wrap
-	return remote{&d, func(p int) { e.counters.protocol.Store(int64(p)) }}, nil
+	e.spare = newSpare(&d)
+	return remote{&d, func(p int) { e.counters.protocol.Store(int64(p)) }, e.spare, e.isLive}, nil
 }
 
 // wrap limits and counts what moves on a connection.

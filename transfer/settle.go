@@ -120,6 +120,10 @@ func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count)
 			e.fail(p, reason, counter)
 			continue
 		}
+		if e.following && b.retry && errors.Is(reason, rsync.ErrChanged) {
+			e.queue.Defer(p, time.Now().Add(changedAfter)) // no failure: it is just not the end of its changes
+			continue
+		}
 		e.log.Debug("will be tried again", "path", p, "err", reason)
 		e.retry(p, reason)
 	}
@@ -197,6 +201,8 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		if e.fullRun > fullTries && !e.following {
 			return o.err
 		}
+	case kind == rsync.KindBusy && e.following && e.spare != nil && e.spare.held():
+		e.spare.rest()
 	case kind == rsync.KindBusy && e.running[0]+e.running[1] > 0:
 		e.sessions = e.running[0] + e.running[1] // that many it takes
 		b.tries = 0

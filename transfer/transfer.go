@@ -109,6 +109,9 @@ const (
 	refusedTries = 2
 	changedTries = 4
 
+	// How long a file that changed while it was sent waits for its next turn, unless it changes again.
+	changedAfter = 100 * time.Millisecond
+
 	// How often in a row sessions may fail without one entry becoming acknowledged before the pass gives up.
 	sessionTries = 7
 
