@@ -30,7 +30,8 @@ type Engine struct {
 	names    flist.Names
 	session  rsync.Options // the user's, with what the first session taught
 	protocol int
-	sessions int
+	most     int // sessions
+	sessions int // of them, how many the server takes at present
 	bigFile  int64
 
 	rootScope *filter.Scope
@@ -54,8 +55,10 @@ type Engine struct {
 	roundLeft  int  // of them, how many more may be
 	pruneLists int  // of them, how many are being listed
 
-	listing int // directories being listed
-	running [2]int
+	listing    int // directories being listed
+	running    [2]int
+	fewerUntil time.Time // sessions is less than most until then
+
 	badRun  int // sessions in a row that ended badly and got nothing done
 	fullRun int // sessions in a row that found the destination full
 
@@ -123,6 +126,7 @@ func New(c Config) (*Engine, error) {
 	if e.sessions <= 0 {
 		e.sessions = max(2, min(8, 2*runtime.NumCPU()))
 	}
+	e.most = e.sessions
 	if e.bigFile <= 0 {
 		e.bigFile = DefaultBigFile
 	}
@@ -167,7 +171,7 @@ func (e *Engine) run(ctx, work context.Context) error {
 	for range scan.DefaultWorkers() {
 		workers.Go(func() error { return e.lister(work, lists, listings) })
 	}
-	for range e.sessions {
+	for range e.most {
 		workers.Go(func() error { return e.sender(work, batches, outcomes) })
 	}
 	err := e.loop(ctx, lists, listings, batches, outcomes)
@@ -332,6 +336,9 @@ func (e *Engine) idle() bool {
 
 // wake moves what was waiting for its time to the ready batches.
 func (e *Engine) wake(now time.Time) {
+	if now.After(e.fewerUntil) {
+		e.sessions = e.most
+	}
 	e.delayed = slices.DeleteFunc(e.delayed, func(d delayed) bool {
 		if d.due.After(now) {
 			return false

@@ -59,6 +59,9 @@ func (e *Engine) settle(o outcome) error {
 	if o.report.LimitHit {
 		e.counters.limitHit.Store(true)
 	}
+	if e.following && b.kind == prune && len(o.report.DeleteErrors) > 0 {
+		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears})
+	}
 	switch {
 	case o.err != nil:
 		return e.broken(o, pending, got)
@@ -205,6 +208,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		e.spare.rest()
 	case kind == rsync.KindBusy && e.running[0]+e.running[1] > 0:
 		e.sessions = e.running[0] + e.running[1] // that many it takes
+		e.fewerUntil = time.Now().Add(busyFor)
 		b.tries = 0
 	case !e.following && b.tries >= sessionTries && e.badRun >= sessionTries:
 		return e.giveUp(o.err)
@@ -253,9 +257,7 @@ func (e *Engine) postpone(b *batch, err error) {
 		e.delayed = append(e.delayed, delayed{due: due, b: b})
 		return
 	case n == 1:
-		i := slices.IndexFunc(b.about, func(a about) bool { return a.primary })
-		e.drop(b, i)
-		e.fail(b.entries[i].Path, err, &e.counters.refused)
+		e.again(b, slices.IndexFunc(b.about, func(a about) bool { return a.primary }), err, 1, &e.counters.refused)
 	default:
 		e.halve(b)
 	}

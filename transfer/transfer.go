@@ -112,6 +112,12 @@ const (
 	// How long a file that changed while it was sent waits for its next turn, unless it changes again.
 	changedAfter = 100 * time.Millisecond
 
+	// How long fewer sessions are run after the server had no room for one more.
+	busyFor = time.Minute
+
+	// How long it takes until what could not be deleted is tried again, while following.
+	undeletedFor = time.Minute
+
 	// How often in a row sessions may fail without one entry becoming acknowledged before the pass gives up.
 	sessionTries = 7
 
