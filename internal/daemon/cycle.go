@@ -17,11 +17,18 @@ import (
 	"github.com/syncd/syncd/watcher"
 )
 
+// How long a session may be silent in both directions if the operator sets no --timeout. A server that hangs would
+// otherwise be waited for for ever.
+const silence = 2 * time.Minute
+
 // cycle watches and follows one root until ctx ends or the root is gone.
 func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	c := s.c.Engine
 	c.Root, c.Observer, c.Limiter, c.Log = root, observer{s}, s.limiter, s.log
 	c.StopTimeout = s.c.StopTimeout
+	if c.Dialer.Timeout == 0 {
+		c.Dialer.Timeout = silence
+	}
 	c.Alive, c.AliveEvery = s.watchdog.Alive, s.watchdog.Every()
 	engine, err := transfer.New(c)
 	if err != nil {
