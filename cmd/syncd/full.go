@@ -51,7 +51,7 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 	defer helpers.Wait()
 	defer stop()
 
-	engine, err := transfer.New(engineConfig(background, c, root, r, stderr, &helpers))
+	engine, err := transfer.New(passConfig(background, c, root, r, stderr, &helpers))
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +65,9 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 	return &sum, err
 }
 
-func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r report, stderr *console,
-	helpers *sync.WaitGroup) transfer.Config {
-	e := transfer.Config{
-		Root: root,
+// engineConfig is what the command line says of a pass, whoever runs it.
+func engineConfig(c *config.Config) transfer.Config {
+	return transfer.Config{
 		Dialer: rsync.Dialer{
 			Dest: c.Dest, Password: c.Password, RemoteShell: c.RemoteShell, RsyncPath: c.RsyncPath,
 			ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
@@ -77,10 +76,16 @@ func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r repo
 		Delete: c.Delete, MaxDelete: c.MaxDelete,
 		Filter: c.Filter, OneFileSystem: c.OneFS,
 		Sessions: c.Sessions, BigFile: c.BigFile, PartialDir: c.PartialDir,
-		Observer: r,
 	}
+}
+
+// passConfig adds to it what a single pass has. Helpers run until ctx ends.
+func passConfig(ctx context.Context, c *config.Config, root *scan.Root, r report, stderr *console,
+	helpers *sync.WaitGroup) transfer.Config {
+	e := engineConfig(c)
+	e.Root, e.Observer = root, r
 	if c.MOTD && !c.Quiet {
-		e.Dialer.MOTD = once(stderr)
+		e.Dialer.MOTD = once(stderr.plain)
 	}
 	if c.Bandwidth != nil {
 		e.Limiter = ratelimit.New(c.Bandwidth.At(time.Now()))
@@ -91,7 +96,7 @@ func engineConfig(ctx context.Context, c *config.Config, root *scan.Root, r repo
 
 // once passes each line of the daemon's message on one time: every session is
 // greeted with it.
-func once(stderr *console) func(string) {
+func once(say func(string)) func(string) {
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	return func(line string) {
@@ -99,7 +104,7 @@ func once(stderr *console) func(string) {
 		defer mu.Unlock()
 		if len(seen) < 1000 && !seen[line] {
 			seen[line] = true
-			stderr.plain(oneLine(line))
+			say(oneLine(line))
 		}
 	}
 }

@@ -77,14 +77,22 @@ type machine struct {
 	failed int64
 }
 
-func (m *machine) write(v any) {
+func (m *machine) write(v any) { m.out.print(jsonLine(v)) }
+
+// jsonLine is v as one line of JSON.
+func jsonLine(v any) string {
 	var line bytes.Buffer
 	e := json.NewEncoder(&line)
 	e.SetEscapeHTML(false)              // flags begin with "<", and nobody puts this into a page
-	if err := e.Encode(v); err != nil { // no type above can fail
+	if err := e.Encode(v); err != nil { // neither the types above nor those of control can fail
 		panic("internal error: " + err.Error())
 	}
-	m.out.print(line.String())
+	return line.String()
+}
+
+// errorEvent is why a command did not do what it was to.
+func errorEvent(p *problem) event {
+	return event{Event: "error", Path: p.what, Error: p.reason, Remedy: p.remedy}
 }
 
 // changes reports whether single changes were asked for.
@@ -135,7 +143,7 @@ func (m *machine) Note(s string) { m.write(event{Event: "note", Text: oneLine(s)
 // run that ended from output that was cut off.
 func (m *machine) end(s *transfer.Summary, p *problem, status int) {
 	if p != nil {
-		m.write(event{Event: "error", Path: p.what, Error: p.reason, Remedy: p.remedy})
+		m.write(errorEvent(p))
 	}
 	v := summaryEvent{Event: "summary", Exit: status, DryRun: m.c.Session.DryRun, Failed: m.failed}
 	if s != nil {

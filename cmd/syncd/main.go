@@ -1,5 +1,6 @@
-// Command syncd makes a directory tree on another host equal to one here. The
-// destination is an ordinary rsync daemon, rsync behind ssh, or a directory.
+// Command syncd makes a directory tree on another host equal to one here and
+// keeps it so. The destination is an ordinary rsync daemon, rsync behind ssh, or
+// a directory.
 //
 // See config.Usage for flags and exit statuses, docs/output.md for what is
 // printed.
@@ -35,11 +36,10 @@ type streams struct {
 }
 
 func main() {
-	ctx := interruptible(context.Background(), os.Stderr, os.Exit)
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv))
+	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv))
 }
 
-// run is the whole command: it returns the exit status.
+// run is the whole command: it returns the exit status. Signals may exit before.
 func run(ctx context.Context, args []string, s streams, env func(string) string) int {
 	c, err := config.Parse(args, env, s.in)
 	if err != nil {
@@ -53,15 +53,26 @@ func run(ctx context.Context, args []string, s streams, env func(string) string)
 	case config.Version:
 		io.WriteString(s.out, version())
 		return exitDone
+	case config.Follow:
+		return follow(ctx, c, s)
+	}
+	ctx, release := interruptible(ctx, s.err, os.Exit)
+	defer release()
+	if c.Action == config.Ask {
+		return ask(ctx, c, s)
 	}
 	return full(ctx, c, s)
 }
 
 func version() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		v = info.Main.Version
-	}
 	return fmt.Sprintf("syncd %s, rsync protocols 27 to 32, %s %s/%s\n",
-		v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// buildVersion is the version of this program alone.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(unknown)"
 }

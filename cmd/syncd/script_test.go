@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 //	    mounts a small file system at DIR, with these options of tmpfs(5)
 //	status N COMMAND ...
 //	    runs the command and demands its exit status
+//	until COMMAND ...
+//	    runs the command, which may be same, again and again until it succeeds
 //	same DIR DIR
 //	    demands that two trees are equal, in the eyes of the real rsync
 //	sorted FILE
@@ -48,7 +51,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": daemon, "serve": serve, "full": fullDisk, "status": status, "same": same, "sorted": sorted,
+			"daemon": rsyncDaemon, "serve": serve, "full": fullDisk, "status": status, "until": until, "same": same, "sorted": sorted,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "mount" {
@@ -59,6 +62,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			// Names are compared with those of rsync, which escapes by the locale.
 			e.Vars = append(e.Vars, "LC_ALL=C.UTF-8", "NAME_MAX="+strings.Repeat("n", 255))
+			// Under -race each command would wait for a second at its end.
+			e.Vars = append(e.Vars, "GORACE=atexit_sleep_ms=20")
 			return nil
 		},
 	})
@@ -89,7 +94,7 @@ func must(ts *testscript.TestScript, err error) {
 	}
 }
 
-func daemon(ts *testscript.TestScript, neg bool, args []string) {
+func rsyncDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	m := rsynctest.Module{Name: "m", Options: map[string]string{}}
 	for len(args) > 0 {
 		arg := args[0]
@@ -206,16 +211,52 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// patience is how long what is waited for may take on a machine with other work.
+const patience = time.Minute
+
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 || neg {
+		ts.Fatalf("usage: until COMMAND ...")
+	}
+	try := func() error { return ts.Exec(args[0], args[1:]...) }
+	if args[0] == "same" && len(args) == 3 {
+		try = func() error { return differences(ts, args[1], args[2]) }
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); ; <-tick.C {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > patience {
+			ts.Fatalf("not within %v: %q: %v", patience, args, err)
+		}
+	}
+}
+
 func same(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: same DIR DIR")
 	}
-	a, b := ts.MkAbs(args[0])+"/", ts.MkAbs(args[1])+"/"
-	out, err := exec.Command("rsync", "-naic", "-@-1", "--delete", a, b).CombinedOutput()
-	must(ts, err)
-	if (len(out) > 0) != neg {
-		ts.Fatalf("%s and %s: differences: %q", args[0], args[1], out)
+	switch err := differences(ts, args[0], args[1]); {
+	case err != nil && !neg:
+		ts.Fatalf("%v", err)
+	case err == nil && neg:
+		ts.Fatalf("%s and %s are equal", args[0], args[1])
 	}
+}
+
+// differences are an error that names them.
+func differences(ts *testscript.TestScript, a, b string) error {
+	out, err := exec.Command("rsync", "-naic", "-@-1", "--delete", ts.MkAbs(a)+"/", ts.MkAbs(b)+"/").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("compare %s and %s: %w: %s", a, b, err, out)
+	}
+	if len(out) > 0 {
+		return fmt.Errorf("%s and %s: differences: %q", a, b, out)
+	}
+	return nil
 }
 
 func sorted(ts *testscript.TestScript, neg bool, args []string) {

@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// errInterrupted is the cause of a context that a signal has ended.
-var errInterrupted = errors.New("interrupted")
+// The causes of a context that a signal has ended.
+var (
+	errInterrupted = errors.New("interrupted")
+	errStopped     = errors.New("stopped") // a service, by SIGTERM: that is how it ends
+)
 
 // grace is how long a run may take to end after the first signal. Whatever is
 // under way may be cut off at any point: the server removes a temporary file or
@@ -21,20 +26,82 @@ const grace = 900 * time.Millisecond
 
 // interruptible ends the context it returns at the first SIGINT, SIGTERM or
 // SIGHUP. At a second one, or when grace is over, it calls exit: whoever
-// presses ^C waits for a second at most, whatever hangs.
-func interruptible(parent context.Context, stderr io.Writer, exit func(int)) context.Context {
+// presses ^C waits for a second at most, whatever hangs. After release it does
+// nothing any more.
+func interruptible(parent context.Context, stderr io.Writer, exit func(int)) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		<-signals
+	release = onSignals(func(signals <-chan os.Signal, done <-chan struct{}) {
+		select {
+		case <-signals:
+		case <-done:
+			return
+		}
 		cancel(errInterrupted)
 		select {
 		case <-signals:
 		case <-time.After(grace):
+		case <-done:
+			return
 		}
 		fmt.Fprintln(stderr, "syncd: interrupted; run it again to go on")
 		exit(exitInterrupted)
-	}()
-	return ctx
+	}, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	return ctx, release
+}
+
+// stoppable ends the context it returns at the first SIGTERM, with errStopped as
+// its cause, or SIGINT, with errInterrupted. At a second one, or limit after the
+// first, it calls exit. A service outlives its terminal and whoever reads its
+// log: SIGHUP and SIGPIPE do not end it. After release it does nothing any more.
+func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
+	exit func(int)) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	release = onSignals(func(signals <-chan os.Signal, done <-chan struct{}) {
+		var over <-chan time.Time // set by the first
+		for {
+			var sig os.Signal
+			select {
+			case sig = <-signals:
+			case <-over:
+				log.Error("cut off: it did not end in time after it was told to", "limit", limit)
+				exit(exitFailed)
+				return
+			case <-done:
+				return
+			}
+			switch {
+			case sig == syscall.SIGPIPE:
+			case sig == syscall.SIGHUP:
+				log.Warn("nothing is read again: this version takes limits and filters at its start; " +
+					"use syncd --set bwlimit=RATE, or restart it")
+			case over != nil:
+				log.Warn("cut off by a second signal")
+				exit(exitInterrupted)
+				return
+			default:
+				cause := errInterrupted
+				if sig == syscall.SIGTERM {
+					cause = errStopped
+				}
+				log.Info("stopping", "signal", sig.String())
+				over = time.After(limit)
+				cancel(cause)
+			}
+		}
+	}, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	return ctx, release
+}
+
+// onSignals runs handle beside its caller until the function that it returns is
+// called, which closes done and waits.
+func onSignals(handle func(signals <-chan os.Signal, done <-chan struct{}), which ...os.Signal) (release func()) {
+	signals, done := make(chan os.Signal, 4), make(chan struct{})
+	signal.Notify(signals, which...)
+	var handler sync.WaitGroup
+	handler.Go(func() { handle(signals, done) })
+	return func() {
+		signal.Stop(signals)
+		close(done)
+		handler.Wait()
+	}
 }

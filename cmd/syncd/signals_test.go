@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/syncd/syncd/systemd/notify"
 )
 
 // buffer is a strings.Builder for several goroutines.
@@ -35,7 +39,7 @@ func (b *buffer) String() string {
 func TestSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		codes := make(chan int, 1)
-		ctx := interruptible(context.Background(), new(buffer), func(code int) { codes <- code })
+		ctx, release := interruptible(context.Background(), new(buffer), func(code int) { codes <- code })
 		kill := func() {
 			if err := syscall.Kill(os.Getpid(), sig); err != nil {
 				t.Fatal(err)
@@ -50,6 +54,7 @@ func TestSignals(t *testing.T) {
 		if code := <-codes; code != exitInterrupted {
 			t.Errorf("%v: exit %d", sig, code)
 		}
+		release()
 	}
 }
 
@@ -59,13 +64,76 @@ func TestSignalGrace(t *testing.T) {
 		t.Errorf("grace of %v: ^C is to end within a second", grace)
 	}
 	codes := make(chan int, 1)
-	ctx := interruptible(context.Background(), new(buffer), func(code int) { codes <- code })
+	ctx, release := interruptible(context.Background(), new(buffer), func(code int) { codes <- code })
+	defer release()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	<-ctx.Done()
 	if code := <-codes; code != exitInterrupted {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// service is a stoppable context, its log and its exit status.
+func service(t *testing.T, limit time.Duration) (context.Context, *buffer, <-chan int) {
+	t.Helper()
+	log, codes := new(buffer), make(chan int, 1)
+	ctx, release := stoppable(context.Background(), limit, notify.Logger(log, slog.LevelInfo), func(code int) { codes <- code })
+	t.Cleanup(release)
+	return ctx, log, codes
+}
+
+func raise(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The first signal ends a service in its own time, the second one at once.
+func TestServiceSignals(t *testing.T) {
+	for sig, cause := range map[syscall.Signal]error{syscall.SIGINT: errInterrupted, syscall.SIGTERM: errStopped} {
+		t.Run(sig.String(), func(t *testing.T) {
+			ctx, log, codes := service(t, time.Hour)
+			raise(t, sig)
+			<-ctx.Done()
+			if !errors.Is(context.Cause(ctx), cause) {
+				t.Errorf("cause %v, want %v", context.Cause(ctx), cause)
+			}
+			raise(t, syscall.SIGTERM)
+			if code := <-codes; code != exitInterrupted {
+				t.Errorf("exit %d", code)
+			}
+			if !strings.Contains(log.String(), "stopping") || !strings.Contains(log.String(), "second signal") {
+				t.Errorf("log %q", log)
+			}
+		})
+	}
+}
+
+// A service that hangs is ended all the same.
+func TestServiceStopLimit(t *testing.T) {
+	ctx, log, codes := service(t, time.Nanosecond)
+	raise(t, syscall.SIGTERM)
+	<-ctx.Done()
+	if code := <-codes; code != exitFailed || !strings.Contains(log.String(), "did not end in time") {
+		t.Errorf("exit %d, log %q", code, log)
+	}
+}
+
+// Neither a terminal that is closed nor a pipe without a reader ends a service.
+func TestServiceOutlivesItsTerminal(t *testing.T) {
+	ctx, log, codes := service(t, time.Hour)
+	raise(t, syscall.SIGPIPE)
+	for range 2 {
+		raise(t, syscall.SIGHUP)
+	}
+	for !strings.Contains(log.String(), "nothing is read again") {
+		runtime.Gosched()
+	}
+	if ctx.Err() != nil || len(codes) > 0 || strings.Contains(log.String(), "stopping") {
+		t.Errorf("ended by %v, log %q", context.Cause(ctx), log)
 	}
 }
 

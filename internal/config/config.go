@@ -12,8 +12,10 @@ package config
 
 import (
 	"io"
+	"log/slog"
 	"time"
 
+	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/ratelimit"
@@ -22,9 +24,11 @@ import (
 // Action is what the program was asked to do.
 type Action uint8
 
-// The actions. Help and Version need neither SRC nor DEST.
+// The actions. Ask, Help and Version need neither SRC nor DEST.
 const (
-	Full Action = iota
+	Follow Action = iota // a full pass, then what changes, until stopped
+	Full                 // one full pass
+	Ask                  // ask or steer a running service
 	Help
 	Version
 )
@@ -67,6 +71,13 @@ type Config struct {
 	EightBit bool // -8: names are not escaped, but for control characters
 	MOTD     bool
 
+	// Control is the path of the control socket. Follow: "" is none. Ask: "" is
+	// that of the only service that runs.
+	Control     string
+	StopTimeout time.Duration   // Follow: for sessions that run when it is to end; 0: none
+	LogLevel    slog.Level      // Follow
+	Request     control.Request // Ask
+
 	password password
 }
 
@@ -80,6 +91,7 @@ func Parse(args []string, env func(string) string, stdin io.Reader) (*Config, er
 		RemoteShell:     env("RSYNC_RSH"),
 		PartialDir:      env("RSYNC_PARTIAL_DIR"),
 		Filter:          new(filter.List),
+		StopTimeout:     defaultStopTimeout,
 	}
 	c.Session.MaxDelete = -1
 	f := newFlags(c, env, stdin)

@@ -228,10 +228,10 @@ func TestUsageErrors(t *testing.T) {
 		args string // split at spaces, "~" stands for a space
 		want string // regular expression
 	}{
-		{"", "SRC and DEST are missing; write: syncd --full"},
+		{"", "^SRC and DEST are missing; write: syncd -a SRC DEST"},
 		{"--full -a src", "DEST is missing after src"},
 		{"--full -a a b h::m", "more than one SRC.*; give the directory above"},
-		{"-a src h::m", "following changes is not available in this version; add --full"},
+		{"src h::m", "without -r every directory would be skipped; add -a"},
 		{"--full src h::m", "without -r every directory would be skipped; add -a"},
 		{"--full -a --no-r src h::m", "without -r"},
 		{"--full -a h::m dst", "^h::m: SRC is on another host.*; run syncd on that host"},
@@ -243,7 +243,6 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -aS src h::m", "--sparse.*not available"},
 		{"--verify src h::m", "^--verify: not available in this version"},
 		{"--cutover src h::m", "^--cutover: not available in this version"},
-		{"--status", "^--status: not available in this version"},
 		{"--full -a --delete-after src h::m", "^--delete-after: not available in this version; use --delete"},
 		{"--full -a --delte src h::m", "^--delte: unknown option; did you mean --delete\\?"},
 		{"--full -a --exlcude=x src h::m", "did you mean --exclude\\?"},
@@ -403,6 +402,8 @@ func TestSize(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	f.Add("-a\nsrc\nh::m")
+	f.Add("--set\nbwlimit=8M\n--json")
 	f.Add("--full\n-a\n--exclude=*.o\nsrc\nh::m")
 	f.Add("--full\n-avz\n-e\nssh\nsrc\nh:/m")
 	f.Fuzz(func(t *testing.T, line string) {

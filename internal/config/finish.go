@@ -8,7 +8,10 @@ import (
 
 // finish checks what belongs together and fills in what follows from it.
 func (f *flags) finish() error {
-	for _, check := range []func() error{f.arguments, f.mode, f.together, f.destination, f.secrets} {
+	if err := f.mode(); err != nil || f.c.Action == Ask {
+		return err
+	}
+	for _, check := range []func() error{f.arguments, f.recursive, f.fits, f.together, f.destination, f.secrets} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -24,7 +27,10 @@ func (f *flags) finish() error {
 		return &UsageError{What: printable(c.Source), Reason: reason(err), Remedy: "give SRC as an absolute path"}
 	}
 	c.Filter.Base = base
-	return f.rules.build(c.Filter)
+	if err := f.rules.build(c.Filter); err != nil {
+		return err
+	}
+	return f.rulesFit()
 }
 
 // arguments takes SRC and DEST.
@@ -33,12 +39,12 @@ func (f *flags) arguments() error {
 	case 0:
 		return &UsageError{
 			Reason: "SRC and DEST are missing",
-			Remedy: "write: syncd --full -a SRC DEST, or see syncd --help",
+			Remedy: "write: syncd -a SRC DEST, or see syncd --help",
 		}
 	case 1:
 		return &UsageError{
 			Reason: "DEST is missing after " + printable(args[0]),
-			Remedy: "write: syncd --full -a SRC DEST, or see syncd --help",
+			Remedy: "write: syncd -a SRC DEST, or see syncd --help",
 		}
 	case 2:
 		f.c.Source, f.c.Target = args[0], args[1]
@@ -69,20 +75,14 @@ func (f *flags) source() error {
 	return nil
 }
 
-func (f *flags) mode() error {
-	if !f.full {
-		return &UsageError{
-			Reason: "following changes is not available in this version",
-			Remedy: "add --full to copy once",
-		}
+func (f *flags) recursive() error {
+	if f.recurse {
+		return nil
 	}
-	if !f.recurse {
-		return &UsageError{
-			Reason: "without -r every directory would be skipped",
-			Remedy: "add -a, which is -rlptgoD, or -r",
-		}
+	return &UsageError{
+		Reason: "without -r every directory would be skipped",
+		Remedy: "add -a, which is -rlptgoD, or -r",
 	}
-	return nil
 }
 
 // together refuses pairs that contradict each other, as rsync does.

@@ -20,8 +20,9 @@ type flags struct {
 	env   func(string) string
 	stdin io.Reader
 
-	help, version, full, human bool
+	help, version, human bool
 
+	modes        []mode // as given, each once
 	recurse      bool
 	port         int
 	passwordFile string
@@ -54,7 +55,8 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f := &flags{FlagSet: pflag.NewFlagSet("syncd", pflag.ContinueOnError), c: c, env: env, stdin: stdin}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
-	f.modes()
+	f.modeFlags()
+	f.service()
 	f.attributes()
 	f.comparison()
 	f.deletion()
@@ -143,12 +145,6 @@ func (f *flags) size(to func(int64), name, short string, low, high int64) {
 		to(n)
 		return nil
 	})
-}
-
-func (f *flags) modes() {
-	f.on(&f.help, "help", "")
-	f.on(&f.version, "version", "V")
-	f.on(&f.full, "full", "")
 }
 
 // attributes are what of an entry is copied. The --no- forms are rsync's.

@@ -1,11 +1,15 @@
 package config
 
 // Usage is what --help prints. The README and the man page carry the same text.
-const Usage = `Usage: syncd --full [flags] SRC DEST
+const Usage = `Usage: syncd [flags] SRC DEST
+       syncd --full [flags] SRC DEST
+       syncd --status | --pause | --resume | --set KEY=VALUE | --why PATH
+             [--control=PATH] [--json]
 
 Makes DEST equal to the directory SRC, sending only what differs, over several
-connections at once. DEST is an ordinary rsync daemon, a host with rsync behind
-ssh, or a local directory:
+connections at once, and then follows changes until it is stopped; with --full
+it ends when all is equal. The last form asks or steers a running syncd. DEST
+is an ordinary rsync daemon, a host with rsync behind ssh, or a local directory:
 
   rsync://[USER@]HOST[:PORT]/MODULE[/PATH]    rsync daemon
   [USER@]HOST::MODULE[/PATH]                  rsync daemon
@@ -16,13 +20,22 @@ The contents of SRC become the contents of DEST, with or without a slash after
 SRC. Flags mean what they mean in rsync(1).
 
 Examples:
+  syncd -a --delete --control=/run/syncd.sock /srv/data rsync://host/data
+  syncd --status --control=/run/syncd.sock                   how far is it?
   syncd --full -a --delete -n /srv/data rsync://host/data    what would be done
   syncd --full -aH --delete --numeric-ids --password-file=/etc/syncd/pw \
       --bwlimit=08:00-23:00=4M,23:00-08:00=0 -P /srv/data sync@backup::data
   syncd --full -a -e 'ssh -p 2222' --exclude='*.tmp' /srv/data root@new:/data
 
-Mode:
+Mode (without one: copy, then follow changes):
       --full               copy once and end
+      --status             print what the service does, and what is missing
+      --pause, --resume    stop sending, while changes are gathered; go on
+      --set=KEY=VALUE      change a setting of the service: bwlimit=RATE
+      --why=PATH           how a path stands, relative to SRC or absolute
+      --control=PATH       the service's socket (default: in a unit control.sock
+                           in $RUNTIME_DIRECTORY, else none; for those who ask
+                           that of the only syncd@.service)
 
 What is copied:
   -a, --archive            the same as -rlptgoD
@@ -91,7 +104,12 @@ Load:
       --no-bwlimit         no limit
       --sessions=NUM       connections at once (default: by processors)
 
-Output:
+While changes are followed (without -I, --size-only, --max-delete, -F, -C):
+      --stop-timeout=SEC   at SIGTERM, how long what is being sent may take
+                           (default 10); 0 cuts it off
+      --log-level=LEVEL    debug (each path), info (default), warn or error
+
+Output (with --full; --json also with --status and --why):
   -n, --dry-run            change nothing, print what would be done, as -i
   -i, --itemize-changes    a line for each change: what changes, and the name
   -v, --verbose            the names of what is sent and deleted, and all errors
@@ -100,7 +118,7 @@ Output:
                            line a minute
   -P                       the same as --partial --progress
       --json               one JSON object a line: changes with -n, -i or -v,
-                           what failed, and a summary at the end
+                           what failed, and a summary at the end; the status
   -h, --human-readable     numbers with units
   -8, --8-bit-output       names as they are
   -q, --quiet              only errors
@@ -108,8 +126,8 @@ Output:
   -V, --version            the version
 
 Exit status:
-  0    done: DEST is equal to SRC
-  1    failed: not started, or not finished
+  0    done: DEST is equal to SRC; a service was stopped by SIGTERM
+  1    failed: not started, or not finished; no service answers, or it refuses
   2    a mistake in the command line; nothing was done
   3    done, but some paths could not be read, sent or deleted; they are named
   4    trees differ (kept for --verify and --cutover)

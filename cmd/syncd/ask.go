@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/syncd/syncd/internal/config"
+	"github.com/syncd/syncd/internal/control"
+)
+
+// ask passes a command on to a running service and prints what it answers. It
+// returns the exit status.
+func ask(ctx context.Context, c *config.Config, s streams) int {
+	a, err := answerOf(ctx, c)
+	if err != nil {
+		p := explainAnswer(err)
+		if c.JSON {
+			io.WriteString(s.out, jsonLine(errorEvent(p)))
+		} else {
+			fmt.Fprintln(s.err, "syncd:", p)
+		}
+		return p.status
+	}
+	if err := printAnswer(s.out, a, c.JSON, time.Now()); err != nil {
+		fmt.Fprintln(s.err, "syncd: standard output:", oneLine(err.Error()))
+		return exitFailed
+	}
+	return exitDone
+}
+
+func answerOf(ctx context.Context, c *config.Config) (control.Answer, error) {
+	path := c.Control
+	if path == "" {
+		var err error
+		if path, err = control.Find(); err != nil {
+			return control.Answer{}, err
+		}
+	}
+	return control.Ask(ctx, path, c.Request)
+}
+
+// printAnswer writes a. What was done and has no answer but that leaves nothing
+// to print.
+func printAnswer(w io.Writer, a control.Answer, asJSON bool, now time.Time) error {
+	var answer interface {
+		WriteText(io.Writer, time.Time) error
+	}
+	switch {
+	case a.Status != nil:
+		answer = a.Status
+	case a.Why != nil:
+		answer = a.Why
+	default:
+		return nil
+	}
+	if asJSON {
+		_, err := io.WriteString(w, jsonLine(answer))
+		return err
+	}
+	return answer.WriteText(w, now)
+}
+
+// explainAnswer makes a problem of an error of control's.
+func explainAnswer(err error) *problem {
+	var (
+		unasked *control.AskError
+		refused *control.Refused
+	)
+	switch {
+	case errors.As(err, &refused):
+		return &problem{status: exitFailed, reason: oneLine(refused.Reason)}
+	case errors.As(err, &unasked):
+		return &problem{
+			status: exitFailed, what: escape(unasked.Path, false),
+			reason: oneLine(unasked.Reason), remedy: unasked.Remedy,
+		}
+	}
+	return explain(err)
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/syncd/syncd/internal/config"
+	"github.com/syncd/syncd/internal/control"
+	"github.com/syncd/syncd/internal/daemon"
+	"github.com/syncd/syncd/systemd/notify"
+)
+
+// stopGrace is how long a service may take to end, beside what --stop-timeout
+// leaves to running sessions. Both by their defaults are less than systemd waits
+// before it kills (TimeoutStopSec= of the unit).
+const stopGrace = 5 * time.Second
+
+// follow copies SRC and then what changes in it, until a signal or the end of
+// ctx. It returns the exit status.
+func follow(ctx context.Context, c *config.Config, s streams) int {
+	// Errors of one path are of one kind, whatever the server says this time.
+	log := slog.New(notify.Limit(notify.Logger(s.err, c.LogLevel).Handler(), "path"))
+	ctx, release := stoppable(ctx, c.StopTimeout+stopGrace, log, os.Exit)
+	defer release()
+	err := followTree(ctx, c, log)
+	switch cause := context.Cause(ctx); {
+	case err == nil, cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled)):
+		if errors.Is(cause, errInterrupted) {
+			return exitInterrupted
+		}
+		return exitDone
+	}
+	p := explainService(err)
+	log.Error(p.Error())
+	return p.status
+}
+
+func followTree(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	// Whoever asks the service does so from another directory.
+	source, err := filepath.Abs(c.Source)
+	if err != nil {
+		return err
+	}
+	root, err := openSource(c.Source)
+	if err != nil {
+		return err
+	}
+	root.Close() // the daemon opens it itself, as often as it goes and comes back
+	if err := apart(c); err != nil {
+		return err
+	}
+	engine := engineConfig(c)
+	if c.MOTD {
+		engine.Dialer.MOTD = once(func(line string) { log.Info("message of the day", "text", line) })
+	}
+	log.Info("starting", "version", buildVersion(), "path", source, "target", c.Target)
+	return daemon.Run(ctx, daemon.Config{
+		Source: source, Destination: c.Target, Engine: engine,
+		Control: c.Control, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
+		Log: log, Version: buildVersion(),
+	})
+}
+
+// explainService makes a problem of an error that kept a service from starting,
+// or ended it. Those of single paths and of the destination do not: it waits.
+func explainService(err error) *problem {
+	var own *problem
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, control.ErrInUse):
+		return &problem{
+			status: exitFailed, reason: oneLine(err.Error()),
+			remedy: "stop that one, or name another socket by --control=PATH",
+		}
+	}
+	return &problem{status: exitFailed, reason: oneLine(err.Error())}
+}
