@@ -55,7 +55,11 @@ func followTree(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	}
 	engine := engineConfig(c)
 	if c.MOTD {
-		engine.Dialer.MOTD = once(func(line string) { log.Info("message of the day", "text", line) })
+		engine.Dialer.MOTD = once(func(line string) {
+			if line != "" { // rsync ends the message with one
+				log.Info("message of the day", "text", line)
+			}
+		})
 	}
 	log.Info("starting", "version", buildVersion(), "path", source, "target", c.Target)
 	return daemon.Run(ctx, daemon.Config{
