@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,7 +35,7 @@ type Engine struct {
 	sessions int // of them, how many the server takes at present
 	bigFile  int64
 
-	rootScope *filter.Scope
+	rootScope atomic.Pointer[filter.Scope] // nil: no rules
 
 	queue    *queue.Queue[*dir]
 	work     map[string]*work // directories in flight
@@ -137,16 +138,25 @@ func New(c Config) (*Engine, error) {
 	if c.Observer == nil {
 		e.tell.Observer = nobody{}
 	}
-	if c.Filter != nil && !c.Filter.Empty() {
-		scope, err := c.Filter.Root(e.openMergeFile)
-		if err != nil {
-			return nil, err
-		}
-		e.rootScope = scope
+	if err := e.setFilter(c.Filter); err != nil {
+		return nil, err
 	}
 	var err error
 	e.dest, err = e.newDestination()
 	return e, err
+}
+
+// setFilter makes the rules hold for what is looked at from now on.
+func (e *Engine) setFilter(l *filter.List) error {
+	if l == nil || l.Empty() {
+		e.rootScope.Store(nil)
+		return nil
+	}
+	scope, err := l.Root(e.openMergeFile)
+	if err == nil {
+		e.rootScope.Store(scope)
+	}
+	return err
 }
 
 // Run makes the full pass. It returns nil when the pass came to its end, even if single paths failed: Summary has

@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/scan"
 )
 
@@ -110,6 +111,18 @@ func (e *Engine) alive() {
 
 // Changed queues what is no longer known to be equal. It does not wait for anything.
 func (e *Engine) Changed(items ...queue.Item) { e.inbox.put(items) }
+
+// SetFilter gives a following engine other rules, and has the whole tree compared by them: what they no longer leave out
+// must come, and what they leave out now stays as it is at the destination. Nothing that is queued is lost.
+func (e *Engine) SetFilter(ctx context.Context, l *filter.List) error {
+	var err error
+	asked := e.ask(ctx, func() {
+		if err = e.setFilter(l); err == nil {
+			e.queue.Add(queue.Item{Kind: queue.Tree, Path: "."}, time.Now())
+		}
+	})
+	return errors.Join(asked, err)
+}
 
 // An inbox is where watchers leave items and the engine finds them.
 type inbox struct {

@@ -103,8 +103,10 @@ func (e *Engine) unlisted(l *listing, p string, err error) *listing {
 // enter returns the filter scope inside p.
 func (e *Engine) enter(p string, parent *dir) (*filter.Scope, error) {
 	switch {
-	case e.rootScope == nil || parent == nil:
-		return e.rootScope, nil
+	case parent == nil:
+		return e.rootScope.Load(), nil
+	case parent.scope == nil:
+		return nil, nil
 	default:
 		return parent.scope.Enter(p)
 	}

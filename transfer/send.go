@@ -141,7 +141,7 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	b := newBatch(copySmall, e.rootScope)
+	b := newBatch(copySmall, e.rootScope.Load())
 	b.content = e.cfg.Delete
 	b.addDir(entryOf(".", &st, ""), true)
 	_, err = e.send(ctx, b)

@@ -3,18 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/syncd/syncd/internal/control"
-	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
-	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/transfer"
-	"github.com/syncd/syncd/watcher"
 )
 
 // How long a session may be silent in both directions if the operator sets no --timeout. A server that hangs would
@@ -34,44 +29,39 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	if err != nil {
 		return err
 	}
-	skip, err := excluded(c.Filter, root)
+	watch, err := s.watch(ctx, root, engine)
 	if err != nil {
 		return err
 	}
-	w, err := watcher.New(watcher.Config{
-		Root: root, Path: s.c.Source, Skip: skip, OneFileSystem: c.OneFileSystem, Log: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	s.now.runs(engine, w)
+	defer func() { watch.end() }()
+	s.now.runs(engine, watch.Watcher)
 	defer s.now.runs(nil, nil)
-
-	watching, stop := context.WithCancelCause(ctx)
-	var watched sync.WaitGroup
-	var watchErr error
-	watched.Go(func() {
-		watchErr = w.Run(watching, func(it queue.Item) {
-			s.log.Debug("changed", "kind", it.Kind, "path", it.Path)
-			engine.Changed(it)
-		})
-		stop(watchErr) // what is not watched must not be followed as if it were
-	})
-	defer watched.Wait()
-	defer stop(nil)
-	if !s.ready(watching, w) {
-		watched.Wait()
-		return watchErr
+	if err := s.ready(watch); err != nil {
+		return err
 	}
+	s.notify.Ready()
 	s.now.set(control.Passing, "")
-	err = engine.Follow(watching)
-	s.ended(ctx, engine)
-	stop(err)
-	watched.Wait()
-	if watchErr != nil && ctx.Err() == nil && !errors.Is(watchErr, context.Canceled) {
-		return errors.Join(watchErr, onlyRoot(err))
+
+	following, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	followed := make(chan error, 1)
+	go func() { followed <- engine.Follow(following) }()
+	for {
+		select {
+		case err := <-followed:
+			s.ended(ctx, engine)
+			return err
+		case <-watch.ended:
+			// What is not watched must not be followed as if it were.
+			stop(watch.err)
+			err := <-followed
+			s.ended(ctx, engine)
+			return errors.Join(watch.err, onlyRoot(err))
+		case <-s.c.Hangups:
+			watch = s.reload(ctx, root, engine, watch)
+			s.now.runs(engine, watch.Watcher)
+		}
 	}
-	return err
 }
 
 // onlyRoot keeps what says that the root changed.
@@ -82,20 +72,20 @@ func onlyRoot(err error) error {
 	return nil
 }
 
-// ready waits until every directory is watched and says so.
-func (s *service) ready(ctx context.Context, w *watcher.Watcher) bool {
+// ready waits until every directory is watched.
+func (s *service) ready(w *watch) error {
+	began := time.Now()
 	alive := time.NewTicker(max(s.watchdog.Every(), time.Second))
 	defer alive.Stop()
 	for {
 		select {
 		case <-w.Ready():
-			s.notify.Ready()
-			s.log.Info("watching", "directories", w.Stats().Watches, "elapsed", time.Since(s.started).Round(time.Millisecond))
-			return true
+			s.log.Info("watching", "directories", w.Stats().Watches, "elapsed", time.Since(began).Round(time.Millisecond))
+			return nil
 		case <-alive.C:
 			s.watchdog.Alive()
-		case <-ctx.Done():
-			return false
+		case <-w.ended:
+			return w.err
 		}
 	}
 }
@@ -107,23 +97,6 @@ func (s *service) ended(ctx context.Context, e *transfer.Engine) {
 	}
 	n := e.Left()
 	s.log.Info("stopped", "pending", n.Live+n.Waiting, "failing", n.Failing, "unvisited", n.Trees)
-}
-
-// excluded is the filter as the watcher asks it: one scope for each directory that it asks about, kept because scopes
-// of directories without rules of their own are those of their parents.
-func excluded(l *filter.List, root *scan.Root) (func(dir, name string, isDir bool) bool, error) {
-	if l == nil || l.Empty() {
-		return nil, nil
-	}
-	if l.HasMerge() {
-		return nil, errors.New("per-directory filter files (-F, dir-merge) can't be followed in this version; " +
-			"use --exclude, or --full")
-	}
-	scope, err := l.Root(nil)
-	if err != nil {
-		return nil, fmt.Errorf("filter: %w", err)
-	}
-	return func(dir, name string, isDir bool) bool { return scope.Excluded(scan.Join(dir, name), isDir) }, nil
 }
 
 // observer writes the engine's news into the log.

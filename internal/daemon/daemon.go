@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/syncd/syncd/internal/control"
+	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/systemd/notify"
@@ -32,6 +33,10 @@ type Config struct {
 	Bandwidth   *ratelimit.Timetable
 	Log         *slog.Logger // nil = none
 	Version     string
+
+	// Reload reads filter rules and bandwidth limit again; it is called for each element of Hangups. Either may be nil.
+	Reload  func() (*filter.List, *ratelimit.Timetable, error)
+	Hangups <-chan struct{}
 }
 
 // How often a source that is away is looked for.
@@ -48,6 +53,7 @@ type service struct {
 	sent     control.Meter
 	counted  int64 // bytes that sent has; guarded by now.mu
 	now      present
+	tables   chan *ratelimit.Timetable // to keepLimit
 }
 
 // Run follows the source until ctx ends, and returns nil then. Other errors mean that it could not begin: the source
@@ -78,10 +84,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	others.Go(func() error { s.watchdog.Run(beside); return nil })
 	others.Go(func() error { s.report(beside); return nil })
-	if c.Bandwidth != nil {
-		s.limiter.Set(c.Bandwidth.At(time.Now()))
-		others.Go(func() error { return c.Bandwidth.Run(beside, s.limiter) })
-	}
+	s.tables = make(chan *ratelimit.Timetable)
+	others.Go(func() error { return s.keepLimit(beside) })
+	s.limit(c.Bandwidth)
 	stopping := context.AfterFunc(ctx, func() {
 		s.notify.Stopping()
 		s.now.set(control.Stopping, "")
@@ -103,6 +108,40 @@ func Run(ctx context.Context, c Config) error {
 		}
 		s.log.Info("the source is back", "path", c.Source)
 	}
+}
+
+// limit makes table the bandwidth limit; nil is none.
+func (s *service) limit(table *ratelimit.Timetable) { s.tables <- table }
+
+// keepLimit follows the timetable that was given last.
+func (s *service) keepLimit(ctx context.Context) error {
+	end := func() {}
+	for {
+		select {
+		case table := <-s.tables:
+			end()
+			end = s.runTable(ctx, table)
+		case <-ctx.Done():
+			end()
+			return nil
+		}
+	}
+}
+
+// runTable sets the limit by table until end is called.
+func (s *service) runTable(ctx context.Context, table *ratelimit.Timetable) (end func()) {
+	if table == nil {
+		s.limiter.Set(0)
+		return func() {}
+	}
+	s.limiter.Set(table.At(time.Now()))
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		table.Run(ctx, s.limiter)
+	}()
+	return func() { stop(); <-done }
 }
 
 // listen answers at the control socket.

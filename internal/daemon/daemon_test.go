@@ -11,13 +11,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
+	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/systemd/notify"
 	"github.com/syncd/syncd/transfer"
 )
@@ -25,7 +28,7 @@ import (
 var plain = treetest.Options{Ignore: treetest.HardLinks | treetest.Xattrs}
 
 // start runs a service for src until the test ends and returns its socket and what stops it.
-func start(t *testing.T, src, dest string) (socket string, stop func() error) {
+func start(t *testing.T, src, dest string, edit ...func(*Config)) (socket string, stop func() error) {
 	t.Helper()
 	d, err := rsync.ParseDest(dest)
 	if err != nil {
@@ -43,6 +46,9 @@ func start(t *testing.T, src, dest string) (socket string, stop func() error) {
 			},
 		},
 		Log: notify.Logger(testWriter{t}, level()),
+	}
+	for _, f := range edit {
+		f(&c)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -190,6 +196,53 @@ func TestChurn(t *testing.T) {
 			settled(t, socket, src, dst)
 		})
 	}
+}
+
+func TestReloadChangesFilterAndLimit(t *testing.T) {
+	src := t.TempDir()
+	treetest.Write(t, src, treetest.File("a.tmp", "1"), treetest.File("d/b.tmp", "2"), treetest.File("d/c.log", "3"))
+	s := rsynctest.Daemon(t, rsynctest.Config{})
+	dst := filepath.Join(s.Dir("m"), "dest")
+	var pattern atomic.Value
+	pattern.Store("*.tmp")
+	rules := func() *filter.List {
+		l := &filter.List{}
+		if err := l.Exclude(pattern.Load().(string)); err != nil {
+			t.Error(err)
+		}
+		return l
+	}
+	hangups := make(chan struct{})
+	socket, _ := start(t, src, s.URL("m/dest"), func(c *Config) {
+		c.Engine.Filter, c.Hangups = rules(), hangups
+		c.Reload = func() (*filter.List, *ratelimit.Timetable, error) {
+			if pattern.Load() == "bad" {
+				return nil, nil, errors.New("a mistake in a file of patterns")
+			}
+			table, err := ratelimit.ParseTimetable("100M", time.UTC)
+			return rules(), table, err
+		}
+	})
+	there := func(name string) bool { _, err := os.Stat(filepath.Join(dst, name)); return err == nil }
+	waitFor(t, "the first pass", func() bool { return there("d/c.log") })
+	if there("a.tmp") || there("d/b.tmp") {
+		t.Error("the filter leaves nothing out")
+	}
+	pattern.Store("*.log")
+	hangups <- struct{}{}
+	waitFor(t, "what the old rules left out", func() bool { return there("a.tmp") && there("d/b.tmp") })
+	waitFor(t, "the new limit", func() bool {
+		return ask(t, socket, control.Request{Do: control.DoStatus}).Status.Sessions.Limit == 100<<20
+	})
+	treetest.Write(t, src, treetest.File("d/new.log", "left out"), treetest.File("d/new.tmp", "not left out"))
+	waitFor(t, "a change after the reload", func() bool { return there("d/new.tmp") })
+	if there("d/new.log") || !there("d/c.log") {
+		t.Error("the new filter does not hold, or what it leaves out was deleted")
+	}
+	pattern.Store("bad")
+	hangups <- struct{}{}
+	treetest.Write(t, src, treetest.File("d/newer.tmp", "follows on"))
+	waitFor(t, "a change after a failed reload", func() bool { return there("d/newer.tmp") })
 }
 
 func TestSourceThatGoesAndComesBack(t *testing.T) {
