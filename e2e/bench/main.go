@@ -4,6 +4,8 @@
 // Before each run the destination is put back, written data is flushed and the source is read into the page cache. One
 // round before the timed ones goes through a counting relay and compares the copy with its source; the timed rounds go
 // straight to the daemon, in the order A B, B A, A B ...
+//
+// What follows changes is compared with lsyncd: see live.go.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -32,6 +35,15 @@ type options struct {
 	work      string
 	syncd     string
 	rsync     string
+
+	defaults   bool // scenarios are those that are run when none is named
+	dirs       int
+	liveFiles  int
+	burstFiles int
+	liveTime   time.Duration
+	span       time.Duration
+	liveSyncd  string
+	lsyncd     string
 }
 
 func main() {
@@ -54,8 +66,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringSliceVar(&o.scenarios, "scenarios", []string{"small", "nothing", "big", "delta"},
-		"what to run, of small, nothing, big, delta and million (the last only on demand)")
+	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "big", "delta"}, liveNames...),
+		"what to run; million besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
 	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
 	flags.IntVar(&o.files, "files", 100_000, "small files")
 	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
@@ -63,9 +75,18 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; it takes 12 GiB")
 	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
 	flags.StringVar(&o.rsync, "rsync-command", "rsync {flags} {src}/ {dst}", "the program to judge it by")
+	flags.IntVar(&o.dirs, "live-dirs", 30_000, "directories of the scenario live-idle")
+	flags.IntVar(&o.liveFiles, "live-files", 50, "files of which the scenario live-latency takes the median")
+	flags.IntVar(&o.burstFiles, "live-burst", 50_000, "files of the scenario live-burst")
+	liveSeconds := flags.Int("live-seconds", 60, "how long the scenario live-rate goes on, with 1000 changes in each second")
+	flags.DurationVar(&o.span, "live-rest", 2*time.Second, "after so long without work a program is taken to be at rest; idle is measured ten times as long")
+	flags.StringVar(&o.liveSyncd, "live-syncd-command", "bin/syncd -a --delete {src} {dst}", "the program that follows changes, to judge")
+	flags.StringVar(&o.lsyncd, "lsyncd-command", "lsyncd {config}", "the program to judge it by")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
+	o.defaults = !flags.Changed("scenarios")
+	o.liveTime = time.Duration(*liveSeconds) * time.Second
 	o.bigSize = *bigMiB << 20
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -73,9 +94,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if o.rounds < 1 || o.files < 1 || o.bigSize < 1 || o.entries < 1 {
 		return nil, errors.New("--rounds, --files, --big-mib and --entries must be positive")
 	}
+	if o.dirs < 1 || o.liveFiles < 1 || o.burstFiles < 1 || *liveSeconds < 1 || o.span <= 0 {
+		return nil, errors.New("--live-dirs, --live-files, --live-burst, --live-seconds and --live-rest must be positive")
+	}
 	for _, name := range o.scenarios {
-		if !slices.Contains(scenarioNames, name) {
-			return nil, fmt.Errorf("unknown scenario %q: there are %s", name, strings.Join(scenarioNames, ", "))
+		if all := slices.Concat(scenarioNames, liveNames); !slices.Contains(all, name) {
+			return nil, fmt.Errorf("unknown scenario %q: there are %s", name, strings.Join(all, ", "))
 		}
 	}
 	return o, nil
@@ -109,8 +133,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			{name: "rsync", command: strings.Fields(o.rsync)},
 		},
 	}
-	fmt.Fprintln(stdout, machine(ctx, o))
+	fmt.Fprint(stdout, machine(ctx))
 	results, err := b.all(ctx)
 	// What is known is shown, whatever became of the rest.
-	return errors.Join(err, printTable(stdout, results), printOthers(stdout, results))
+	if err := errors.Join(err, printTable(stdout, results), printOthers(stdout, results)); err != nil {
+		return err
+	}
+	followed, err := b.live(ctx)
+	return errors.Join(err, printLive(stdout, followed))
 }

@@ -162,6 +162,8 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
+Median of 3 runs each, in turns.
+
 |                   |    syncd |   rsync | ratio |      spread |              bound |
 | ----------------- | -------: | ------: | ----: | ----------: | -----------------: |
 | **title**         |          |         |       |             |                    |

@@ -32,6 +32,7 @@ type bench struct {
 	dir      string // for all files
 	dst      string // the destination of every scenario, served as bench/dst
 	aside    int    // destinations put aside so far
+	lives    int    // pairs of followed trees so far
 	server   *rsynctest.Server
 	programs [2]program
 	stderr   io.Writer

@@ -29,10 +29,44 @@ func printTable(w io.Writer, results []*result) error {
 	if len(results) == 0 {
 		return nil
 	}
-	rows := [][]string{header, nil}
+	var rows [][]string
 	for _, r := range results {
 		rows = append(rows, r.rows()...)
 	}
+	if _, err := fmt.Fprintf(w, "\nMedian of %d runs each, in turns.\n\n", len(results[0].samples[0])); err != nil {
+		return err
+	}
+	return printRows(w, header, rows)
+}
+
+// printLive prints what became of programs that follow changes, below the other table if there is one.
+func printLive(w io.Writer, results []*liveResult) error {
+	if len(results) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, r := range results {
+		rows = append(rows, titleRow(r.title))
+		rows = append(rows, r.rows...)
+		if r.others > tolerable {
+			rows = append(rows, []string{fmt.Sprintf("in doubt: other work took %.0f %%", 100*r.others), "", "", "", "", ""})
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nFollowing changes with %s with `delay = 0` beside it, both running, in turns.\n\n", incumbent)
+	if err != nil {
+		return err
+	}
+	return printRows(w, liveHeader, rows)
+}
+
+func titleRow(title string) []string {
+	row := make([]string, len(header))
+	row[0] = "**" + title + "**"
+	return row
+}
+
+func printRows(w io.Writer, header []string, rows [][]string) error {
+	rows = append([][]string{header, nil}, rows...)
 	widths := []int{3, 3, 3, 3, 3, 3} // the least that Markdown takes
 	for _, row := range rows {
 		for i, cell := range row {
@@ -63,15 +97,13 @@ func printTable(w io.Writer, results []*result) error {
 
 // rows are the lines of one scenario, its title first.
 func (r *result) rows() [][]string {
-	title := make([]string, len(header))
-	title[0] = "**" + r.title + "**"
 	memory := r.row("peak memory", func(s sample) float64 { return float64(s.MaxRSS) }, bytesText, 0)
 	if most := r.bounds.memory; most > 0 {
 		worst := slices.MaxFunc(r.samples[0], func(a, b sample) int { return int(a.MaxRSS - b.MaxRSS) }).MaxRSS
 		memory[len(memory)-1] = verdict("< "+bytesText(float64(most)), worst < most)
 	}
 	return [][]string{
-		title,
+		titleRow(r.title),
 		r.row("wall", func(s sample) float64 { return s.Wall.Seconds() }, secondsText, r.bounds.wall),
 		r.row("CPU of the sender", func(s sample) float64 { return s.CPU.Seconds() }, secondsText, r.bounds.cpu),
 		memory,
@@ -180,7 +212,7 @@ func printOthers(w io.Writer, results []*result) error {
 }
 
 // machine is the line above the table: where and when it was measured.
-func machine(ctx context.Context, o *options) string {
+func machine(ctx context.Context) string {
 	version := "rsync"
 	if out, err := exec.CommandContext(ctx, "rsync", "--version").Output(); err == nil {
 		line, _, _ := bytes.Cut(out, []byte("\n"))
@@ -191,8 +223,8 @@ func machine(ctx context.Context, o *options) string {
 	if unix.Uname(&name) == nil {
 		kernel += " " + unix.ByteSliceToString(name.Release[:])
 	}
-	return fmt.Sprintf("Median of %d runs each, in turns, against one %s daemon on loopback; %s, %s; %d CPUs (%s); %s.\n",
-		o.rounds, version, kernel, runtime.Version(), runtime.NumCPU(), processor(), time.Now().UTC().Format(time.DateOnly))
+	return fmt.Sprintf("Against one %s daemon on loopback; %s, %s; %d CPUs (%s); %s.\n",
+		version, kernel, runtime.Version(), runtime.NumCPU(), processor(), time.Now().UTC().Format(time.DateOnly))
 }
 
 // processor is the model of the CPU as the kernel names it.

@@ -43,10 +43,24 @@ func makeEmpty(dir string, files int) error {
 	return makeFiles(dir, files, 1000, func() []byte { return nil })
 }
 
+// makeLive makes tiny files for programs that follow what changes among them.
+func makeLive(dir string, files, perDir int) error {
+	source := seed(5)
+	content := make([]byte, 100)
+	return makeFiles(dir, files, perDir, func() []byte {
+		source.Read(content)
+		return content
+	})
+}
+
+// treeDir is the path of the nth directory of files.
+func treeDir(n int) string {
+	return filepath.Join(fmt.Sprintf("dir%02d", n/100), fmt.Sprintf("sub%02d", n%100))
+}
+
 func makeFiles(dir string, files, perDir int, content func() []byte) error {
 	for i := range files {
-		n := i / perDir
-		parent := filepath.Join(dir, fmt.Sprintf("dir%02d", n/100), fmt.Sprintf("sub%02d", n%100))
+		parent := filepath.Join(dir, treeDir(i/perDir))
 		if i%perDir == 0 {
 			if err := os.MkdirAll(parent, 0o755); err != nil {
 				return err
