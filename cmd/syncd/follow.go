@@ -11,6 +11,8 @@ import (
 	"github.com/syncd/syncd/internal/config"
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/daemon"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/systemd/notify"
 )
 
@@ -20,13 +22,14 @@ import (
 const stopGrace = 5 * time.Second
 
 // follow copies SRC and then what changes in it, until a signal or the end of
-// ctx. It returns the exit status.
-func follow(ctx context.Context, c *config.Config, s streams) int {
+// ctx. It returns the exit status. again parses the command line once more, and
+// by that the files that it names.
+func follow(ctx context.Context, c *config.Config, s streams, again func() (*config.Config, error)) int {
 	// Errors of one path are of one kind, whatever the server says this time.
 	log := slog.New(notify.Limit(notify.Logger(s.err, c.LogLevel).Handler(), "path"))
-	ctx, release := stoppable(ctx, c.StopTimeout+stopGrace, log, os.Exit)
+	ctx, hangups, release := stoppable(ctx, c.StopTimeout+stopGrace, log, os.Exit)
 	defer release()
-	err := followTree(ctx, c, log)
+	err := followTree(ctx, c, log, hangups, again)
 	switch cause := context.Cause(ctx); {
 	case err == nil, cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled)):
 		if errors.Is(cause, errInterrupted) {
@@ -39,7 +42,8 @@ func follow(ctx context.Context, c *config.Config, s streams) int {
 	return p.status
 }
 
-func followTree(ctx context.Context, c *config.Config, log *slog.Logger) error {
+func followTree(ctx context.Context, c *config.Config, log *slog.Logger, hangups <-chan struct{},
+	again func() (*config.Config, error)) error {
 	// Whoever asks the service does so from another directory.
 	source, err := filepath.Abs(c.Source)
 	if err != nil {
@@ -66,6 +70,14 @@ func followTree(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		Source: source, Destination: c.Target, Engine: engine,
 		Control: c.Control, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
 		Log: log, Version: buildVersion(),
+		Hangups: hangups,
+		Reload: func() (*filter.List, *ratelimit.Timetable, error) {
+			c, err := again()
+			if err != nil {
+				return nil, nil, err
+			}
+			return c.Filter, c.Bandwidth, nil
+		},
 	})
 }
 

@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,7 +55,8 @@ func run(ctx context.Context, args []string, s streams, env func(string) string)
 		io.WriteString(s.out, version())
 		return exitDone
 	case config.Follow:
-		return follow(ctx, c, s)
+		again := func() (*config.Config, error) { return config.Parse(args, env, readOnce{}) }
+		return follow(ctx, c, s, again)
 	}
 	ctx, release := interruptible(ctx, s.err, os.Exit)
 	defer release()
@@ -62,6 +64,13 @@ func run(ctx context.Context, args []string, s streams, env func(string) string)
 		return ask(ctx, c, s)
 	}
 	return full(ctx, c, s)
+}
+
+// readOnce is the standard input when it has been read already.
+type readOnce struct{}
+
+func (readOnce) Read([]byte) (int, error) {
+	return 0, errors.New("it cannot be read a second time; name a file instead of -")
 }
 
 func version() string {

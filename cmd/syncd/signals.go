@@ -52,10 +52,12 @@ func interruptible(parent context.Context, stderr io.Writer, exit func(int)) (ct
 // stoppable ends the context it returns at the first SIGTERM, with errStopped as
 // its cause, or SIGINT, with errInterrupted. At a second one, or limit after the
 // first, it calls exit. A service outlives its terminal and whoever reads its
-// log: SIGHUP and SIGPIPE do not end it. After release it does nothing any more.
+// log: SIGHUP, which comes as an element of hangups, and SIGPIPE do not end it.
+// After release it does nothing any more.
 func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
-	exit func(int)) (ctx context.Context, release func()) {
+	exit func(int)) (ctx context.Context, hangups <-chan struct{}, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
+	again := make(chan struct{}, 1) // one is enough for any number: all is read then
 	release = onSignals(func(signals <-chan os.Signal, done <-chan struct{}) {
 		var over <-chan time.Time // set by the first
 		for {
@@ -72,8 +74,10 @@ func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
 			switch {
 			case sig == syscall.SIGPIPE:
 			case sig == syscall.SIGHUP:
-				log.Warn("nothing is read again: this version takes limits and filters at its start; " +
-					"use syncd --set bwlimit=RATE, or restart it")
+				select {
+				case again <- struct{}{}:
+				default:
+				}
 			case over != nil:
 				log.Warn("cut off by a second signal")
 				exit(exitInterrupted)
@@ -89,7 +93,7 @@ func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
 			}
 		}
 	}, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	return ctx, release
+	return ctx, again, release
 }
 
 // onSignals runs handle beside its caller until the function that it returns is

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,10 +77,18 @@ func TestSignalGrace(t *testing.T) {
 // service is a stoppable context, its log and its exit status.
 func service(t *testing.T, limit time.Duration) (context.Context, *buffer, <-chan int) {
 	t.Helper()
-	log, codes := new(buffer), make(chan int, 1)
-	ctx, release := stoppable(context.Background(), limit, notify.Logger(log, slog.LevelInfo), func(code int) { codes <- code })
-	t.Cleanup(release)
+	ctx, log, codes, _ := serviceThatReads(t, limit)
 	return ctx, log, codes
+}
+
+// serviceThatReads is a service, and where its SIGHUPs arrive.
+func serviceThatReads(t *testing.T, limit time.Duration) (context.Context, *buffer, <-chan int, <-chan struct{}) {
+	t.Helper()
+	log, codes := new(buffer), make(chan int, 1)
+	ctx, hangups, release := stoppable(context.Background(), limit, notify.Logger(log, slog.LevelInfo),
+		func(code int) { codes <- code })
+	t.Cleanup(release)
+	return ctx, log, codes, hangups
 }
 
 func raise(t *testing.T, sig syscall.Signal) {
@@ -124,14 +131,12 @@ func TestServiceStopLimit(t *testing.T) {
 
 // Neither a terminal that is closed nor a pipe without a reader ends a service.
 func TestServiceOutlivesItsTerminal(t *testing.T) {
-	ctx, log, codes := service(t, time.Hour)
+	ctx, log, codes, hangups := serviceThatReads(t, time.Hour)
 	raise(t, syscall.SIGPIPE)
 	for range 2 {
 		raise(t, syscall.SIGHUP)
 	}
-	for !strings.Contains(log.String(), "nothing is read again") {
-		runtime.Gosched()
-	}
+	<-hangups
 	if ctx.Err() != nil || len(codes) > 0 || strings.Contains(log.String(), "stopping") {
 		t.Errorf("ended by %v, log %q", context.Cause(ctx), log)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -89,7 +90,11 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 		state = control.Passing
 	}
 	if s.now.set(state, reason) {
-		s.log.Info("state", "is", string(state), "reason", reason)
+		args := []any{"is", string(state)}
+		if reason != "" {
+			args = append(args, "reason", reason)
+		}
+		s.log.Info("state", args...)
 	}
 	_, _, now := s.now.get()
 	st.State, st.Reason, st.Since = now.State, now.Reason, now.Since
@@ -175,9 +180,9 @@ func (s *service) Set(key, value string) error {
 
 // Why tells how one path stands.
 func (s *service) Why(path string) (control.Why, error) {
-	path = strings.Trim(strings.TrimPrefix(path, s.c.Source), "/")
-	if path == "" {
-		path = "."
+	path, err := s.below(path)
+	if err != nil {
+		return control.Why{}, err
 	}
 	why := control.Why{Path: path, Verdict: control.Unknown}
 	e, _, st := s.now.get()
@@ -195,6 +200,19 @@ func (s *service) Why(path string) (control.Why, error) {
 		tell(&why, c)
 	}
 	return why, nil
+}
+
+// below returns a path of the operator's as one from the root of the tree.
+func (s *service) below(p string) (string, error) {
+	clean := filepath.Clean(p)
+	if !filepath.IsAbs(clean) {
+		return clean, nil
+	}
+	rel, err := filepath.Rel(s.c.Source, clean)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", fmt.Errorf("%s is not below %s", p, s.c.Source)
+	}
+	return rel, nil
 }
 
 // tell adds what one item means for the path; the last one is the nearest to it.
