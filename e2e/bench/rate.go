@@ -25,9 +25,14 @@ func (b *bench) rate(ctx context.Context, both sides, r *liveResult) error {
 	var content, whole [2]time.Duration
 	var left [2]difference
 	var pace [2]float64
+	var served [2]time.Duration
 	for i, s := range both {
 		total := int(b.liveTime/time.Second) * ratePerSecond
 		b.logf("%s: %d changes", s.name, total)
+		before, err := familyCPU(b.server.PID())
+		if err != nil {
+			return err
+		}
 		begin := time.Now()
 		if err := newChurn(s.src).run(ctx, total); err != nil {
 			return err
@@ -39,6 +44,11 @@ func (b *bench) rate(ctx context.Context, both sides, r *liveResult) error {
 			return err
 		}
 		left[i] = d
+		after, err := familyCPU(b.server.PID())
+		if err != nil {
+			return err
+		}
+		served[i] = after - before
 		b.logf("%s: %.0f changes a second, content equal after %v, attributes after %v; left: %+v", s.name, pace[i], content[i], whole[i], d)
 	}
 	after := func(name string, t [2]time.Duration, bound string) []string {
@@ -57,7 +67,7 @@ func (b *bench) rate(ctx context.Context, both sides, r *liveResult) error {
 		after("all equal, from the last", whole, verdict("≤ 2.00 s", whole[0] > 0 && whole[0] <= rateSlack)),
 		counts("differing content a minute later", left[0].content, left[1].content),
 		counts("other modes or times a minute later", left[0].attributes, left[1].attributes))
-	return r.addProcesses(both)
+	return r.addProcesses(both, served)
 }
 
 // awaitEqual waits until the trees are equal or will not be any more, and returns what is different then.
