@@ -37,7 +37,8 @@ func (b *bench) rest(ctx context.Context, both sides, r *liveResult) error {
 	}
 	r.title = fmt.Sprintf("%.0f s of rest with %d directories", (idleSpans * b.span).Seconds(), b.dirs)
 	memory := func(name string, n [2]int64, bound string) []string {
-		return []string{name, bytesText(float64(n[0])), bytesText(float64(n[1])), ratioText(float64(n[0]), float64(n[1])), "", bound}
+		return []string{name, bytesText(float64(n[0])), bytesText(float64(n[1])),
+			ratioText(float64(n[0]), float64(n[1])), "", bound}
 	}
 	r.rows = append(r.rows,
 		memory("resident memory", now, verdict("≤ 60.0 MiB", now[0] <= idleMemory)),

@@ -54,14 +54,14 @@ func (b *bench) live(ctx context.Context) (results []*liveResult, err error) {
 			continue
 		}
 		if name != "live-latency" {
-			r, err := b.liveScenario(ctx, name, liveTree)
+			r, err := b.liveScenario(ctx, name, b.tree)
 			if err != nil {
 				return results, fmt.Errorf("%s: %w", name, err)
 			}
 			results = append(results, r)
 			continue
 		}
-		for _, files := range []int{liveTree, b.files} {
+		for _, files := range []int{b.tree, b.files} {
 			r, err := b.liveScenario(ctx, name, files)
 			if err != nil {
 				return results, fmt.Errorf("%s: %w", name, err)
@@ -71,9 +71,6 @@ func (b *bench) live(ctx context.Context) (results []*liveResult, err error) {
 	}
 	return results, nil
 }
-
-// liveTree is how many files a tree has before anything happens in it.
-const liveTree = 3000
 
 // liveScenario makes equal trees, lets both programs follow them, and runs one scenario.
 func (b *bench) liveScenario(ctx context.Context, name string, files int) (r *liveResult, err error) {

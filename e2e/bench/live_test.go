@@ -19,7 +19,7 @@ func liveArguments(t *testing.T, more ...string) []string {
 	if _, err := exec.LookPath(incumbent); err != nil {
 		t.Skip(err) // it is not for CI: no distribution that is tested on must have it
 	}
-	return append([]string{"--work", t.TempDir(), "--files", "250", "--live-files", "2", "--live-burst", "100", "--live-dirs", "50",
+	return append([]string{"--work", t.TempDir(), "--files", "250", "--live-tree", "120", "--live-files", "2", "--live-burst", "100", "--live-dirs", "50",
 		"--live-seconds", "1", "--live-rest", "100ms", "--live-syncd-command", "lsyncd {config}"}, more...)
 }
 
@@ -28,7 +28,7 @@ func TestLive(t *testing.T) {
 		name string
 		want []string
 	}{
-		{"live-latency", []string{"one of 2 new files in a tree of 3000", "one of 2 new files in a tree of 250", "≤ 0.25 MISSED", "95 of 100"}},
+		{"live-latency", []string{"one of 2 new files in a tree of 120", "one of 2 new files in a tree of 250", "≤ 0.25 MISSED", "95 of 100"}},
 		{"live-burst", []string{"100 files made in one directory", "all there", "≤ 3.00 s", "peak memory"}},
 		{"live-rate", []string{"1 s of 1000 changes a second", "≤ 2.00 s", "a minute later"}},
 		{"live-idle", []string{"1 s of rest with 50 directories", "≤ 60.0 MiB ok", "< 10 ms"}},
@@ -111,10 +111,11 @@ func TestCompareCounts(t *testing.T) {
 
 // Both sides meet the same changes, or the comparison of what became of them says nothing.
 func TestChurnsAreTheSame(t *testing.T) {
+	const files = 300
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	for _, root := range []string{a, b} {
-		if err := errors.Join(makeLive(root, liveTree, perDir), newChurn(root).run(t.Context(), 500)); err != nil {
+		if err := errors.Join(makeLive(root, files, perDir), newChurn(root, files).run(t.Context(), 500)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,10 +123,10 @@ func TestChurnsAreTheSame(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	fresh := filepath.Join(dir, "fresh")
-	if err := makeLive(fresh, liveTree, perDir); err != nil {
+	if err := makeLive(fresh, files, perDir); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := compare(fresh, a); err != nil || d.content < 200 {
+	if d, err := compare(fresh, a); err != nil || d.content < files/2 {
 		t.Errorf("500 changes make %+v, %v", d, err)
 	}
 }

@@ -38,6 +38,7 @@ type options struct {
 
 	defaults   bool // scenarios are those that are run when none is named
 	dirs       int
+	tree       int // files
 	liveFiles  int
 	burstFiles int
 	liveTime   time.Duration
@@ -76,11 +77,16 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
 	flags.StringVar(&o.rsync, "rsync-command", "rsync {flags} {src}/ {dst}", "the program to judge it by")
 	flags.IntVar(&o.dirs, "live-dirs", 30_000, "directories of the scenario live-idle")
+	flags.IntVar(&o.tree, "live-tree", 3000,
+		"files that there are before something happens; live-latency is measured among --files, too")
 	flags.IntVar(&o.liveFiles, "live-files", 50, "files of which the scenario live-latency takes the median")
 	flags.IntVar(&o.burstFiles, "live-burst", 50_000, "files of the scenario live-burst")
-	liveSeconds := flags.Int("live-seconds", 60, "how long the scenario live-rate goes on, with 1000 changes in each second")
-	flags.DurationVar(&o.span, "live-rest", 2*time.Second, "after so long without work a program is taken to be at rest; idle is measured ten times as long")
-	flags.StringVar(&o.liveSyncd, "live-syncd-command", "bin/syncd -a --delete {src} {dst}", "the program that follows changes, to judge")
+	liveSeconds := flags.Int("live-seconds", 60,
+		"how long the scenario live-rate goes on, with 1000 changes in each second")
+	flags.DurationVar(&o.span, "live-rest", 2*time.Second,
+		"after so long without work a program is taken to be at rest; idle is measured ten times as long")
+	flags.StringVar(&o.liveSyncd, "live-syncd-command", "bin/syncd -a --delete {src} {dst}",
+		"the program that follows changes, to judge")
 	flags.StringVar(&o.lsyncd, "lsyncd-command", "lsyncd {config}", "the program to judge it by")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -94,8 +100,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if o.rounds < 1 || o.files < 1 || o.bigSize < 1 || o.entries < 1 {
 		return nil, errors.New("--rounds, --files, --big-mib and --entries must be positive")
 	}
-	if o.dirs < 1 || o.liveFiles < 1 || o.burstFiles < 1 || *liveSeconds < 1 || o.span <= 0 {
-		return nil, errors.New("--live-dirs, --live-files, --live-burst, --live-seconds and --live-rest must be positive")
+	if o.dirs < 1 || o.tree < 1 || o.liveFiles < 1 || o.burstFiles < 1 || *liveSeconds < 1 || o.span <= 0 {
+		return nil, errors.New("--live-dirs, --live-tree, --live-files, --live-burst, --live-seconds and --live-rest must be positive")
 	}
 	for _, name := range o.scenarios {
 		if all := slices.Concat(scenarioNames, liveNames); !slices.Contains(all, name) {

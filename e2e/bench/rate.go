@@ -34,7 +34,7 @@ func (b *bench) rate(ctx context.Context, both sides, r *liveResult) error {
 			return err
 		}
 		begin := time.Now()
-		if err := newChurn(s.src).run(ctx, total); err != nil {
+		if err := newChurn(s.src, b.tree).run(ctx, total); err != nil {
 			return err
 		}
 		last := time.Now()
@@ -49,7 +49,8 @@ func (b *bench) rate(ctx context.Context, both sides, r *liveResult) error {
 			return err
 		}
 		served[i] = after - before
-		b.logf("%s: %.0f changes a second, content equal after %v, attributes after %v; left: %+v", s.name, pace[i], content[i], whole[i], d)
+		b.logf("%s: %.0f changes a second, content equal after %v, attributes after %v; left: %+v",
+			s.name, pace[i], content[i], whole[i], d)
 	}
 	after := func(name string, t [2]time.Duration, bound string) []string {
 		row := []string{name, "never", "never", "", "", bound}
@@ -191,14 +192,15 @@ type churn struct {
 	root   string
 	random *rand.Rand
 	files  []string
+	least  int // files
 	dirs   int
 	made   int
 	buffer [rateMost]byte
 }
 
-func newChurn(root string) *churn {
-	c := &churn{root: root, random: rand.New(seed(7)), dirs: liveTree / perDir}
-	for i := range liveTree {
+func newChurn(root string, files int) *churn {
+	c := &churn{root: root, random: rand.New(seed(7)), least: (files + 1) / 2, dirs: (files + perDir - 1) / perDir}
+	for i := range files {
 		c.files = append(c.files, filepath.Join(treeDir(i/perDir), fmt.Sprintf("file%04d.dat", i%perDir)))
 	}
 	return c
@@ -225,7 +227,7 @@ func (c *churn) run(ctx context.Context, changes int) error {
 func (c *churn) change() error {
 	at := c.random.IntN(len(c.files))
 	switch n := c.random.IntN(100); {
-	case n < 28 || len(c.files) < liveTree/2:
+	case n < 28 || len(c.files) <= c.least:
 		name := c.newName()
 		c.files = append(c.files, name)
 		return c.write(name)
