@@ -74,11 +74,12 @@ func (b *bench) live(ctx context.Context) (results []*liveResult, err error) {
 
 // liveScenario makes equal trees, lets both programs follow them, and runs one scenario.
 func (b *bench) liveScenario(ctx context.Context, name string, files int) (r *liveResult, err error) {
-	b.logf("%s: making trees of %d files", name, files)
-	create := func(dir string) error { return makeLive(dir, files, perDir) }
+	each := perDir
 	if name == "live-idle" {
-		create = func(dir string) error { return makeLive(dir, b.dirs, 1) }
+		files, each = b.dirs, 1
 	}
+	b.logf("%s: making trees of %d files, %d to a directory", name, files, each)
+	create := func(dir string) error { return makeLive(dir, files, each) }
 	b.lives++
 	both, err := b.follow(ctx, create)
 	defer func() { err = errors.Join(err, both.stop()) }()
