@@ -51,8 +51,9 @@ func (b *bench) burst(ctx context.Context, both sides, r *liveResult) error {
 	}
 	removeAlone := time.Since(begin)
 	r.title = fmt.Sprintf("%d files made in one directory, then `rm -rf`", b.burstFiles)
-	// Nobody is done before those who make the files, or remove them.
-	limit, goneLimit := max(plain, made[0].source)+burstSlack, max(burstGone, removeAlone)
+	// The bounds are those that were promised. Where making or removing the files takes longer by itself, as on a slow
+	// disk, they are missed by no fault of the follower; the rows beside them show it.
+	limit, goneLimit := plain+burstSlack, burstGone
 	r.rows = append(r.rows,
 		[]string{"making them, nobody follows", secondsText(alone.Seconds()), "", "", "", ""},
 		[]string{"plain `rsync -a` of them", secondsText(plain.Seconds()), "", "", "", ""},
