@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		program = filepath.Join(dir, "syncd")
-		if out, err := exec.Command("go", "build", "-o", program, "../cmd/syncd").CombinedOutput(); err != nil {
+		build := append(append([]string{"build", "-o", program}, buildFlags...), "../cmd/syncd")
+		if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
 		}
