@@ -41,6 +41,13 @@ type batch struct {
 	paths   []queue.Item       // Path and Self, to be looked up
 	answers map[int32][]string // by entry: the paths that it is about
 	missing bool               // has entries that are gone here, to be deleted there
+
+	// With a guard.
+	deletes bool            // paths to be deleted, and nothing else
+	way     map[string]bool // of these: not gone here, but a directory is in their way there
+	free    bool            // an operator let them go: there is no limit
+	allowed int             // most entries that the session may delete; negative: no limit
+	deleted int             // entries that it did delete; set by the sender
 }
 
 // about is what the engine knows of an entry beyond what is sent.
@@ -184,6 +191,14 @@ func (b *batch) primaries() int {
 	return n
 }
 
+// mostDeletes is what --max-delete allows the session for b.
+func (e *Engine) mostDeletes(b *batch) int {
+	if e.guard != nil {
+		return b.allowed
+	}
+	return e.deletesLeft()
+}
+
 // options returns what the session for b is asked for.
 func (e *Engine) options(b *batch) rsync.Options {
 	o := e.session
@@ -201,16 +216,17 @@ func (e *Engine) options(b *batch) rsync.Options {
 		o.Delete, o.Existing, o.IgnoreExisting = true, true, true
 		o.Checksum, o.IgnoreTimes, o.PartialDir = false, false, ""
 		if e.cfg.MaxDelete >= 0 {
-			o.MaxDelete = e.deletesLeft()
+			o.MaxDelete = e.mostDeletes(b)
 		}
 	default:
 		// Delete mode clears content directories, and lets something else take a directory's place, but for what the
-		// rules protect. Under --max-delete only retries may do that: they run alone.
-		o.Delete = b.content || e.cfg.Delete && (e.cfg.MaxDelete < 0 || b.retry)
-		o.DeleteMissing = b.missing || b.live && e.cfg.Delete // the same for all live batches: a session waits for them
+		// rules protect. Under --max-delete only retries may do that: they run alone. With a guard they may not either.
+		clears := e.cfg.Delete && e.guard == nil
+		o.Delete = b.content || b.deletes || clears && (e.cfg.MaxDelete < 0 || b.retry)
+		o.DeleteMissing = b.missing || b.live && clears // the same for all live batches: a session waits for them
 		o.IgnoreTimes = o.IgnoreTimes || b.live
 		if o.Delete && e.cfg.MaxDelete >= 0 {
-			o.MaxDelete = e.deletesLeft()
+			o.MaxDelete = e.mostDeletes(b)
 		}
 	}
 	return o

@@ -45,6 +45,7 @@ type Engine struct {
 	delayed  []delayed        // what waits after a bad session
 	prunes   []pruneJob       // directories to prune, to be listed again
 	trees    []listJob        // Dirs and Trees of live changes, in flight
+	guard    *deletions       // nil: not following, or without a limit
 
 	following  bool // until ctx ends
 	paused     bool
@@ -238,8 +239,9 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 			next = e.nextList()
 		}
 		e.flush(next == nil)
+		e.nextDeletion(now)
 		lane, b := 0, live
-		if b == nil {
+		if b == nil || e.guard.first() {
 			lane, b = e.nextBatch()
 		}
 		if next == nil && b == nil && !e.following && e.idle() {
@@ -267,6 +269,7 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 				e.ready[lane] = e.ready[lane][1:]
 			}
 			e.running[lane]++
+			e.guard.given(b)
 		case l := <-listings:
 			e.listing--
 			e.add(l)
@@ -295,7 +298,7 @@ func (e *Engine) nextList() *listJob {
 		e.trees = e.trees[1:]
 		return &job
 	}
-	if e.cfg.MaxDelete < 0 || e.quiet() {
+	if e.unshared() || e.quiet() {
 		if p, ok := e.nextPrune(); ok {
 			return &listJob{path: p.path, parent: p.parent, prune: true}
 		}
@@ -318,11 +321,15 @@ func (e *Engine) nextBatch() (lane int, b *batch) {
 		return 0, nil
 	}
 	b = e.ready[lane][0]
-	if running > 0 && e.cfg.MaxDelete >= 0 && (b.retry || b.kind == prune) {
+	if running > 0 && !e.unshared() && (b.retry || b.kind == prune) {
 		return 0, nil // one limit can't be shared by two sessions
 	}
 	return lane, b
 }
+
+// unshared reports whether no limit of deletions concerns several sessions: there is none, or it is kept by those that
+// delete alone.
+func (e *Engine) unshared() bool { return e.cfg.MaxDelete < 0 || e.guard != nil }
 
 func laneOf(b *batch) int {
 	if b.kind == copyBig {
@@ -331,8 +338,8 @@ func laneOf(b *batch) int {
 	return 0
 }
 
-// quiet reports whether nothing is being copied and no tree is left. Under --max-delete only then directories are
-// pruned, batch by batch: a limit for all can't be kept by sessions that run side by side.
+// quiet reports whether nothing is being copied and no tree is left. A pass under --max-delete prunes directories only
+// then, batch by batch: a limit for all can't be kept by sessions that run side by side.
 func (e *Engine) quiet() bool {
 	return e.listing == 0 && e.running[0]+e.running[1] == 0 && len(e.delayed) == 0 &&
 		len(e.ready[0])+len(e.ready[1])+len(e.trees) == 0 && e.queue.Trees() == 0 &&
@@ -359,7 +366,8 @@ func (e *Engine) wake(now time.Time) {
 		}
 		return true
 	})
-	if e.cfg.MaxDelete < 0 && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
+	e.wakeHeld(now)
+	if e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
 		e.takePaths(now)
 	}
 }
@@ -371,6 +379,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 		if due.IsZero() || d.due.Before(due) {
 			due = d.due
 		}
+	}
+	if d := e.guard; d != nil && !d.due.IsZero() && (due.IsZero() || d.due.Before(due)) {
+		due = d.due
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t

@@ -13,6 +13,8 @@ type events struct {
 	e    *Engine
 	b    *batch
 	sent int64 // part of counters.live while the session runs
+
+	deleted int
 }
 
 // Item passes an itemized change on, each directory's once: it rides along in many sessions, and whichever comes first
@@ -56,6 +58,7 @@ func (v *events) Sent(n int64) {
 }
 
 func (v *events) Deleted(p string, dir bool) {
+	v.deleted++
 	v.e.counters.deletion(dir)
 	t := &v.e.tell
 	t.mu.Lock()

@@ -131,17 +131,18 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 func (e *Engine) addPrune(l listed) {
 	if l.gone || l.err != nil || len(l.failed) > 0 {
 		e.unlock([]pruneJob{{path: l.path}})
+		e.guard.letPrune(l.path)
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
 		return
 	}
-	b := e.clearing
-	if b != nil && b.scope != l.dir.scope {
+	b, free := e.clearing, e.guard.freePrune(l.path)
+	if b != nil && (b.scope != l.dir.scope || b.free != free) {
 		e.closePrune()
 		b = nil
 	}
 	if b == nil {
 		b = newBatch(prune, l.dir.scope)
-		b.content = true
+		b.content, b.free = true, free
 		e.clearing = b
 	}
 	b.clears = append(b.clears, pruneJob{l.path, l.parent})
@@ -222,6 +223,10 @@ func (e *Engine) close(k kind) {
 }
 
 func (e *Engine) closePrune() {
-	e.enqueue(e.clearing)
+	if e.guard != nil {
+		e.guard.clears = append(e.guard.clears, e.clearing)
+	} else {
+		e.enqueue(e.clearing)
+	}
 	e.clearing = nil
 }

@@ -25,6 +25,9 @@ const maxLivePaths = 1024
 func (e *Engine) Follow(ctx context.Context) error {
 	e.following = true
 	e.queue.MaxPending = queue.DefaultMaxPending
+	if e.cfg.Delete && e.cfg.MaxDelete >= 0 {
+		e.guard = newDeletions(e.cfg.DeleteHistory.guard(e.cfg.MaxDelete, e.cfg.DeleteWindow))
+	}
 	e.counters.begin()
 	defer e.counters.end()
 	defer e.closeSpare()
@@ -213,7 +216,7 @@ func (e *Engine) nextPrune() (pruneJob, bool) {
 // inRound reports whether directories may be locked for pruning now. A round begins when the pass has left enough of
 // them, or is over.
 func (e *Engine) inRound() bool {
-	if !e.round && len(e.prunes) > 0 && (len(e.prunes) >= maxPruneRound || e.queue.Trees() == 0) {
+	if !e.round && e.guard.mayPrune() && len(e.prunes) > 0 && (len(e.prunes) >= maxPruneRound || e.queue.Trees() == 0) {
 		e.round, e.roundLeft = true, maxPruneRound
 	}
 	return e.round && e.roundLeft > 0

@@ -36,6 +36,8 @@ type lookup struct {
 	order   []*batch
 	sent    *batch // of these, what the sender that made the lookup sends
 	live    bool
+	given   *batch
+	doomed  []string  // nothing here, and to be deleted by a session for that
 	gone    []string  // nothing here, and nothing to delete there
 	failed  []failure // cannot be read
 	below   []claim   // gone with a directory above
@@ -45,14 +47,15 @@ type lookup struct {
 // A claim is a path that is gone because top, above it, is; or the same twice, a directory that no longer is one.
 type claim struct{ path, top string }
 
-// A session has one set of filter rules, and large files go apart.
+// A session has one set of filter rules, and large files go apart, as with a guard does what is to be deleted.
 type lookupKey struct {
-	kind  kind
-	scope *filter.Scope
+	kind    kind
+	scope   *filter.Scope
+	deletes bool
 }
 
 func (e *Engine) lookUpAll(b *batch) *lookup {
-	l := &lookup{e: e, dirs: map[string]*dir{}, batches: map[lookupKey]*batch{}, live: b.live}
+	l := &lookup{e: e, dirs: map[string]*dir{}, batches: map[lookupKey]*batch{}, live: b.live, given: b}
 	for _, it := range b.paths {
 		l.add(it)
 	}
@@ -60,8 +63,8 @@ func (e *Engine) lookUpAll(b *batch) *lookup {
 }
 
 // batch returns the batch for an entry in directory d.
-func (l *lookup) batch(k kind, d *dir) *batch {
-	key := lookupKey{kind: k}
+func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
+	key := lookupKey{kind: k, deletes: deletes}
 	if d != nil {
 		key.scope = d.scope
 	}
@@ -69,6 +72,9 @@ func (l *lookup) batch(k kind, d *dir) *batch {
 	if b == nil {
 		b = newBatch(k, key.scope)
 		b.retry, b.acks, b.live, b.answers = true, true, l.live, map[int32][]string{}
+		if deletes && l.e.guard != nil {
+			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
+		}
 		l.batches[key] = b
 		l.order = append(l.order, b)
 	}
@@ -91,24 +97,23 @@ func (l *lookup) add(it queue.Item) {
 			l.below = append(l.below, claim{p, at.Path})
 			return
 		}
-		b := l.batch(copySmall, parent)
-		b.ride(parent)
-		b.missing = true
-		b.answer(b.addDir(flist.Entry{Path: p}, true), p)
+		l.remove(p, parent)
 	case err != nil:
 		l.failed = append(l.failed, failure{p, err})
+	case l.given.way[p] && !isDir(self.entry.Mode):
+		l.remove(p, parent)
 	case isDir(self.entry.Mode):
-		b := l.batch(copySmall, parent)
+		b := l.batch(copySmall, parent, false)
 		if parent != nil {
 			b.ride(parent)
 		}
 		b.answer(b.addDir(self.entry, true), p)
 	default:
 		k := copySmall
-		if l.e.big(&self.entry) && l.e.cfg.MaxDelete < 0 {
+		if l.e.big(&self.entry) && l.e.unshared() {
 			k = copyBig
 		}
-		b := l.batch(k, parent)
+		b := l.batch(k, parent, false)
 		if l.e.following {
 			l.linked = append(l.linked, *self)
 		}
@@ -116,6 +121,18 @@ func (l *lookup) add(it queue.Item) {
 		b.add(self, false)
 		b.answer(int32(len(b.entries)-1), p)
 	}
+}
+
+// remove lists p, which is in directory d, as one to be deleted at the destination.
+func (l *lookup) remove(p string, d *dir) {
+	if l.e.guard != nil && !l.given.deletes {
+		l.doomed = append(l.doomed, p)
+		return
+	}
+	b := l.batch(copySmall, d, l.given.deletes)
+	b.ride(d)
+	b.missing = true
+	b.answer(b.addDir(flist.Entry{Path: p}, true), p)
 }
 
 // find returns the directory above p, with all above it, and p itself. The error's path is the topmost one that is
@@ -168,7 +185,10 @@ func (e *Engine) settleLookup(l *lookup) {
 	e.seeLinks(l.linked)
 	for _, p := range l.gone {
 		e.counters.vanished.Add(1)
-		e.queue.Done(p)
+		e.done(p)
+	}
+	for _, p := range l.doomed {
+		e.doom(p, false)
 	}
 	for _, f := range l.failed {
 		if e.following {
@@ -187,32 +207,40 @@ func (e *Engine) settleLookup(l *lookup) {
 		}
 		for _, paths := range b.answers {
 			for _, p := range paths {
-				if b.kind == copyBig {
+				switch {
+				case b.kind == copyBig:
 					e.queue.Slow(p)
+				case b.deletes: // other filter rules: another session
+					e.doom(p, b.way[p])
 				}
 			}
 		}
-		e.enqueue(b)
+		if !b.deletes {
+			e.enqueue(b)
+		}
 	}
 }
 
 // claim takes the place of what was found gone: to delete top settles all that is below it, so top must be in flight,
 // and nothing else at or below it.
 func (e *Engine) claim(c claim, live bool) {
+	if e.guard != nil {
+		e.guard.inherit(c.path, c.top)
+	}
 	if e.queue.Claim(c.path, c.top) {
 		e.enqueue(&batch{kind: copySmall, retry: true, acks: true, live: live, paths: []queue.Item{{Path: c.top}}})
 	}
 }
 
 // lookedUp returns what to send for b: itself, or the first batch of what its paths are now, nil if that is nothing.
-// Large files go back to the engine, which knows when their turn is.
+// Large files and, with a guard, deletions go back to the engine, which knows when their turn is.
 func (e *Engine) lookedUp(b *batch) (*batch, *lookup) {
 	if b.paths == nil {
 		return b, nil
 	}
 	l := e.lookUpAll(b)
 	for _, found := range l.order {
-		if found.kind != copyBig {
+		if found.kind != copyBig && found.deletes == b.deletes {
 			l.sent = found
 			break
 		}

@@ -181,6 +181,7 @@ func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 		Names:   e.names,
 		Events:  heard,
 	}, o)
+	b.deleted = heard.deleted
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
@@ -17,6 +16,9 @@ import (
 func (e *Engine) settle(o outcome) error {
 	e.settleLookup(o.found)
 	b := o.b
+	if e.guard != nil {
+		e.guard.spendOn(o)
+	}
 	if b == nil {
 		return nil
 	}
@@ -25,12 +27,17 @@ func (e *Engine) settle(o outcome) error {
 	}
 	e.counters.session(o.report)
 	var pending []bool
+	var limited []string
 	waiting, got := 0, 0
 	for i := range b.about {
 		if !b.about[i].primary {
 			continue
 		}
 		r := result(o.report, i)
+		if b.deletes && e.settleDeletion(b, i, r, o.report.LimitHit, &limited) {
+			got++
+			continue
+		}
 		switch r.State {
 		case rsync.Acked:
 			got++
@@ -49,19 +56,7 @@ func (e *Engine) settle(o outcome) error {
 			waiting++
 		}
 	}
-	for _, words := range o.report.DeleteErrors {
-		if !strings.Contains(words, "cannot delete non-empty directory") { // that is: a filter protects what is in it
-			e.counters.refused.Add(1)
-			e.counters.failed.Add(1)
-		}
-		e.tell.note(words)
-	}
-	if o.report.LimitHit {
-		e.counters.limitHit.Store(true)
-	}
-	if e.following && b.kind == prune && len(o.report.DeleteErrors) > 0 {
-		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears})
-	}
+	e.settleDeletes(b, o.report, limited)
 	switch {
 	case o.err != nil:
 		return e.broken(o, pending, got)
@@ -74,6 +69,35 @@ func (e *Engine) settle(o outcome) error {
 		e.release(b.parts)
 	}
 	return nil
+}
+
+// settleDeletes takes what a session did not delete.
+func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
+	for _, words := range r.DeleteErrors {
+		if !keptDirectory(words) {
+			e.counters.refused.Add(1)
+			e.counters.failed.Add(1)
+		} else if e.guard != nil && (r.LimitHit || b.kind != prune && !b.deletes) {
+			continue // the limit keeps what is in it, or its turn will come
+		} // else a filter protects what is in it
+		e.tell.note(words)
+	}
+	if r.LimitHit {
+		e.counters.limitHit.Store(true)
+	}
+	e.holdPaths(limited, r.SkippedDeletes)
+	switch {
+	case b.kind != prune || !e.following:
+	case e.guard != nil && r.LimitHit:
+		e.holdPrunes(b.clears, r.SkippedDeletes)
+	case len(r.DeleteErrors) > 0:
+		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears})
+		fallthrough
+	case r.Complete:
+		for _, p := range b.clears {
+			e.guard.letPrune(p.path)
+		}
+	}
 }
 
 func (e *Engine) wentWell() {
@@ -95,6 +119,7 @@ func (e *Engine) acknowledged(b *batch, i int, r rsync.Result) {
 		e.counters.vanished.Add(1)
 	default:
 		e.counters.acknowledged(&b.entries[i], r)
+		e.guard.seen(b.entries[i].Path)
 	}
 	e.drop(b, i)
 }
@@ -116,6 +141,10 @@ func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count)
 		paths = []string{b.entries[i].Path}
 	}
 	for _, p := range paths {
+		if e.guard != nil && !b.deletes && b.kind != prune && inTheWay(reason) {
+			e.clearWay(b, p)
+			continue
+		}
 		if n, _ := e.queue.Failures(p); !e.following && (n+1 >= tries || b.kind == prune || e.session.DryRun) {
 			if b.retry {
 				e.queue.Done(p)
@@ -132,12 +161,26 @@ func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count)
 	}
 }
 
-func (e *Engine) retry(p string, reason error) { e.queue.Retry(p, reason, time.Now()) }
+// clearWay has the directory deleted that is in the way of p at the destination.
+func (e *Engine) clearWay(b *batch, p string) {
+	if b.retry {
+		e.doom(p, true)
+		return
+	}
+	e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, time.Now()) // to be found out again, in flight by itself
+}
+
+func (e *Engine) retry(p string, reason error) {
+	if e.guard != nil {
+		e.guard.let(p)
+	}
+	e.queue.Retry(p, reason, time.Now())
+}
 
 // drop takes what an entry answers out of the queue for good.
 func (e *Engine) drop(b *batch, i int) {
 	for _, p := range b.answers[int32(i)] {
-		e.queue.Done(p)
+		e.done(p)
 	}
 }
 
@@ -186,8 +229,15 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
 	e.counters.retries.Add(1)
+	if e.guard != nil && (b.deletes || b.kind == prune) {
+		e.giveSpare(o.err) // nothing else can be deleted meanwhile
+	}
 	if b.kind == prune {
 		return e.pruneAgain(o)
+	}
+	if b.deletes {
+		e.deleteAgain(b, pending)
+		return nil
 	}
 	if got > 0 || resumes(o) {
 		e.badRun, b.tries = 0, 0
@@ -204,8 +254,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		if e.fullRun > fullTries && !e.following {
 			return o.err
 		}
-	case kind == rsync.KindBusy && e.following && e.spare != nil && e.spare.held():
-		e.spare.rest()
+	case e.giveSpare(o.err):
 	case kind == rsync.KindBusy && e.running[0]+e.running[1] > 0:
 		e.sessions = e.running[0] + e.running[1] // that many it takes
 		e.fewerUntil = time.Now().Add(busyFor)
@@ -233,6 +282,15 @@ func kindOf(err error) rsync.Kind {
 		return e.Kind
 	}
 	return 0
+}
+
+// giveSpare gives the session that waits for changes back to a server that was too full for another one.
+func (e *Engine) giveSpare(err error) bool {
+	if kindOf(err) != rsync.KindBusy || !e.following || e.spare == nil || !e.spare.held() {
+		return false
+	}
+	e.spare.rest()
+	return true
 }
 
 // resumes reports whether the cut-off session got so far with a large file that the next one begins further on.

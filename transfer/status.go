@@ -21,6 +21,7 @@ type Snapshot struct {
 	Sessions  int       // running
 	Most      int       // that may run
 	BytesLive int64     // of file data of running sessions
+	Held      *Held     // nil: no deletion is held
 }
 
 // Failing is a path that is tried again and again.
@@ -69,7 +70,7 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 			Passing: e.queue.Trees() > 0 || e.listing > 0 || len(e.work) > 0 || len(e.prunes) > 0,
 			Paused:  e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
-			BytesLive: e.counters.live.Load(),
+			BytesLive: e.counters.live.Load(), Held: e.heldNow(),
 		}
 		s.Oldest, _ = e.queue.Oldest()
 		for p, f := range e.queue.Failing() {

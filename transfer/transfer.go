@@ -44,7 +44,7 @@ type Config struct {
 	NanosecondsAuto bool
 
 	Delete    bool
-	MaxDelete int // most entries that may be deleted in all; negative: no limit
+	MaxDelete int // most entries that may be deleted: by Run in all, by Follow in DeleteWindow; negative: no limit
 
 	Filter        *filter.List // nil: no rules
 	OneFileSystem bool
@@ -59,6 +59,11 @@ type Config struct {
 
 	// The rest is for Follow.
 
+	// DeleteWindow is the time, sliding, in which no more than MaxDelete entries are deleted unless AllowDelete or
+	// AllowHeld says so; what would be more is held. 0: DefaultDeleteWindow.
+	DeleteWindow time.Duration
+	// DeleteHistory is what engines that follow each other have deleted; nil: this one begins with none.
+	DeleteHistory *DeleteHistory
 	// StopTimeout is how long sessions that run when its context ends may go on; 0: not at all.
 	StopTimeout time.Duration
 	// Alive is called by the engine's own goroutine at least every AliveEvery, to prove that it goes round; may be nil.

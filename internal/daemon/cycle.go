@@ -20,7 +20,7 @@ const silence = 2 * time.Minute
 func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	c := s.c.Engine
 	c.Root, c.Observer, c.Limiter, c.Log = root, observer{s}, s.limiter, s.log
-	c.StopTimeout = s.c.StopTimeout
+	c.StopTimeout, c.DeleteHistory = s.c.StopTimeout, &s.deleted
 	if c.Dialer.Timeout == 0 {
 		c.Dialer.Timeout = silence
 	}

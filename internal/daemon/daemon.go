@@ -53,6 +53,7 @@ type service struct {
 	sent     control.Meter
 	counted  int64 // bytes that sent has; guarded by now.mu
 	now      present
+	deleted  transfer.DeleteHistory
 	tables   chan *ratelimit.Timetable // to keepLimit
 }
 

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -86,8 +88,13 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 		state, reason = control.Paused, "an operator paused it"
 	case snap.Trouble != nil:
 		state, reason = control.Waiting, snap.Trouble.Error()
+	case snap.Held != nil:
+		state, reason = control.HeldDeletes, held(snap.Held)
 	case snap.Passing:
 		state = control.Passing
+	}
+	if h := snap.Held; h != nil {
+		st.Held = &control.Held{Paths: int64(h.Entries), Limit: int64(h.Limit), Since: h.Since}
 	}
 	if s.now.set(state, reason) {
 		args := []any{"is", string(state)}
@@ -122,6 +129,18 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	if !snap.Oldest.IsZero() {
 		st.InSyncUpTo = snap.Oldest
 	}
+	if h := snap.Held; h != nil && h.Since.Before(st.InSyncUpTo) {
+		st.InSyncUpTo = h.Since // directories to prune are nobody's change
+	}
+}
+
+// held says why deletions wait.
+func held(h *transfer.Held) string {
+	next := "; no more go by themselves"
+	if !h.Next.IsZero() {
+		next = "; the next ones go by themselves at " + h.Next.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%d deletions or more wait for a yes: --max-delete allows %d in %v%s", h.Entries, h.Limit, h.Window, next)
 }
 
 // rate meters the bytes that an engine counts.
@@ -166,15 +185,46 @@ func (s *service) pause(paused bool) error {
 
 // Set changes a setting of the running service.
 func (s *service) Set(key, value string) error {
-	if key != "bwlimit" {
-		return fmt.Errorf("no setting %q; there is: bwlimit=RATE", key)
+	switch key {
+	case "bwlimit":
+		return s.setRate(value)
+	case "allow-delete":
+		return s.allowDelete(value)
 	}
+	return fmt.Errorf("no setting %q; there are: bwlimit=RATE, allow-delete=NUM, allow-delete=all", key)
+}
+
+func (s *service) setRate(value string) error {
 	rate, err := ratelimit.ParseRate(value)
 	if err != nil {
 		return err
 	}
 	s.limiter.Set(rate)
 	s.log.Info("bandwidth limit set", "bytes_per_second", rate)
+	return nil
+}
+
+// allowDelete is the operator's yes to deletions beyond --max-delete.
+func (s *service) allowDelete(value string) error {
+	n, err := strconv.ParseInt(value, 10, 32)
+	if value != "all" && (err != nil || n <= 0) {
+		return fmt.Errorf("allow-delete=%s: want how many entries more may be deleted now, or all for those that are held", value)
+	}
+	e, _, _ := s.now.get()
+	if e == nil {
+		return errors.New("nothing runs that could delete")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	if value == "all" {
+		err = e.AllowHeld(ctx)
+	} else {
+		err = e.AllowDelete(ctx, int(n))
+	}
+	if err != nil {
+		return fmt.Errorf("allow-delete: %w", err)
+	}
+	s.log.Info("an operator allowed deletions", "entries", value)
 	return nil
 }
 
@@ -198,6 +248,9 @@ func (s *service) Why(path string) (control.Why, error) {
 	}
 	for _, c := range covers {
 		tell(&why, c)
+	}
+	if held, err := e.HeldDelete(ctx, path); err == nil && held && why.Verdict == control.Queued {
+		why.Verdict, why.Reason = control.HeldDelete, "deleted here; --max-delete holds its deletion there"
 	}
 	return why, nil
 }

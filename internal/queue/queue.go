@@ -282,3 +282,9 @@ func (q *Queue[C]) stamp(now time.Time) int64 {
 }
 
 func (q *Queue[C]) time(t int64) time.Time { return q.epoch.Add(time.Duration(t)) }
+
+// Has reports whether an item at p itself is pending or in flight.
+func (q *Queue[C]) Has(p string) bool {
+	n := q.root.lookup(p)
+	return n != nil && (n.where != nowhere || n.busy != nil && n.busy.kind != locked)
+}

@@ -3,6 +3,7 @@ package rsync
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -104,6 +105,7 @@ func (x *exchange) mark(r *Report, kind speech, named []int32, text string) {
 	switch kind {
 	case speechLimit:
 		r.LimitHit = true
+		r.SkippedDeletes = max(r.SkippedDeletes, skippedDeletes(words))
 		return
 	case speechFarewell, speechOther:
 		return
@@ -121,6 +123,17 @@ func (x *exchange) mark(r *Report, kind speech, named []int32, text string) {
 	for _, place := range named {
 		x.condemn(place, state, errors.New(words))
 	}
+}
+
+// skippedDeletes reads the number in "Deletions stopped due to --max-delete limit (3 skipped)".
+func skippedDeletes(words string) int {
+	_, after, _ := strings.Cut(words, "--max-delete limit (")
+	digits, _, _ := strings.Cut(after, " skipped)")
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // condemn sets a result of the server's, unless there is one that says more.

@@ -74,9 +74,11 @@ type Report struct {
 	Loose        []string // the server's errors that name no entry
 	DeleteErrors []string // what the server says it did not delete
 	LimitHit     bool     // Options.MaxDelete stopped deletions
-	Stats        Stats
-	Complete     bool // the session ran to its end on both sides
-	ExitCode     int  // as rsync's (8.3): the server's, or by what happened
+	// SkippedDeletes is how many the server says that it left then. It counts no directory of which something is left.
+	SkippedDeletes int
+	Stats          Stats
+	Complete       bool // the session ran to its end on both sides
+	ExitCode       int  // as rsync's (8.3): the server's, or by what happened
 }
 
 // Stats counts what a session did.

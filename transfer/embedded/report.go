@@ -28,7 +28,7 @@ func (s *send) sumUp() {
 	r.Complete = s.fatal == nil
 	r.Stats.Deleted = s.deleted.stats
 	if n := s.deleted.skipped; n > 0 {
-		r.LimitHit = true
+		r.LimitHit, r.SkippedDeletes = true, n
 		s.ev.Message(wire.Warning, fmt.Sprintf("Deletions stopped due to --max-delete limit (%d skipped)", n))
 	}
 	r.ExitCode = s.exitCode()
