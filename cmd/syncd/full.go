@@ -73,7 +73,7 @@ func engineConfig(c *config.Config) transfer.Config {
 			ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
 		},
 		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto,
-		Delete: c.Delete, MaxDelete: c.MaxDelete,
+		Delete: c.Delete, MaxDelete: c.MaxDelete, DeleteWindow: c.DeleteWindow,
 		Filter: c.Filter, OneFileSystem: c.OneFS,
 		Sessions: c.Sessions, BigFile: c.BigFile, PartialDir: c.PartialDir,
 	}

@@ -52,8 +52,10 @@ type Config struct {
 	// the nanosecond where the server can, to the second elsewhere.
 	NanosecondsAuto bool
 
-	MaxDelete  int    // -1: no limit
-	PartialDir string // "": the engine's default
+	MaxDelete int // -1: no limit
+	// DeleteWindow is the time for which MaxDelete holds while changes are followed; 0: the default.
+	DeleteWindow time.Duration
+	PartialDir   string // "": the engine's default
 
 	RemoteShell    string // "": ssh
 	RsyncPath      string // "": rsync

@@ -101,6 +101,12 @@ func (f *flags) together() error {
 			Reason: "it contradicts --ignore-times",
 			Remedy: "leave one of them out",
 		}
+	case f.c.DeleteWindow > 0 && f.c.Action != Follow:
+		return &UsageError{
+			What:   "--max-delete",
+			Reason: "a window is for a service; one pass has one limit",
+			Remedy: "give the number alone",
+		}
 	case f.c.MaxDelete >= 0 && !f.c.Delete:
 		return &UsageError{
 			What:   "--max-delete",

@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -212,11 +213,20 @@ func (f *flags) deletion() {
 	f.on(&f.c.Delete, "del", "")
 	f.on(&f.c.Delete, "delete-during", "")
 	f.value("max-delete", "", func(v string) error {
-		n, err := strconv.Atoi(v)
+		number, window, windowed := strings.Cut(v, "/")
+		n, err := strconv.Atoi(number)
 		if err != nil || n > 1<<30 {
 			return &UsageError{Reason: "not a number of entries", Remedy: "give 0 or more, or -1 for no limit"}
 		}
-		f.c.MaxDelete = max(n, -1)
+		f.c.MaxDelete, f.c.DeleteWindow = max(n, -1), 0
+		if !windowed {
+			return nil
+		}
+		if f.c.DeleteWindow, err = time.ParseDuration(window); err != nil || f.c.DeleteWindow < time.Second {
+			return &UsageError{
+				Reason: "the window is no time of a second or more", Remedy: "write it as in 1000/1h or 50/10m",
+			}
+		}
 		return nil
 	})
 }

@@ -171,8 +171,6 @@ func (f *flags) fits() error {
 			"leave it out, or add --full to send everything once"},
 		{c.Session.SizeOnly, "--size-only", "a file that is written again with the same size would never arrive",
 			"leave it out, or add --full"},
-		{c.MaxDelete >= 0, "--max-delete", "not available in this version while changes are followed",
-			"leave it out, or add --full"},
 		{c.Stats, "--stats", "a service has no end to sum up", ask},
 		{c.Progress, f.progressFlag(), "a service has no end to come closer to", ask},
 		{c.JSON, "--json", "a service prints nothing but its log", "use it with syncd --status"},

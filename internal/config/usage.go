@@ -84,7 +84,9 @@ Deletion:
       --delete             delete at DEST what is not in SRC; never below a
                            directory that could not be read completely
       --del, --delete-during  the same as --delete
-      --max-delete=NUM     delete no more than NUM entries
+      --max-delete=NUM     delete no more than NUM entries; while changes are
+                           followed NUM[/WINDOW], as in 1000/1h: no more in one
+                           hour (the default) without --set allow-delete=...
 
 Connection:
       --password-file=FILE password for the daemon, in a file that only you can
@@ -104,7 +106,7 @@ Load:
       --no-bwlimit         no limit
       --sessions=NUM       connections at once (default: by processors)
 
-While changes are followed (without -I, --size-only, --max-delete, -F, -C):
+While changes are followed (without -I, --size-only, -F, -C):
       --stop-timeout=SEC   at SIGTERM, how long what is being sent may take
                            (default 10); 0 cuts it off
       --log-level=LEVEL    debug (each path), info (default), warn or error
