@@ -204,7 +204,9 @@ func (e *Engine) options(b *batch) rsync.Options {
 	o := e.session
 	o.MaxDelete = -1
 	o.Itemize = true
-	o.Acks = b.acks && !o.DryRun
+	if o.Acks = b.acks && !o.DryRun; o.Acks && o.Timeout == 0 && !e.following {
+		o.Timeout = acksSilence
+	}
 	switch {
 	case e.cfg.PartialDir != "":
 		o.PartialDir = e.cfg.PartialDir

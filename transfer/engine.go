@@ -61,8 +61,9 @@ type Engine struct {
 	running    [2]int
 	fewerUntil time.Time // sessions is less than most until then
 
-	badRun  int // sessions in a row that ended badly and got nothing done
-	fullRun int // sessions in a row that found the destination full
+	badRun   int // sessions in a row that ended badly and got nothing done
+	believed int // sessions in a row that broke, and seem to have got something done
+	fullRun  int // sessions in a row that found the destination full
 
 	counters counters
 	tell     teller
@@ -107,7 +108,7 @@ type outcome struct {
 	b      *batch  // what was sent: given, or what was found; nil: nothing
 	report *rsync.Report
 	err    error
-	stale  []string // directories that are no longer what was sent of them
+	stale  []queue.Item // what is no longer what was sent of it, though nobody looked
 }
 
 // New checks c and returns an engine for it. The destination is not contacted yet.
@@ -211,7 +212,7 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 		o := outcome{given: b, report: nothing}
 		if o.b, o.found = e.lookedUp(b); o.b != nil {
 			o.report, o.err = e.send(ctx, o.b)
-			o.stale = e.staleDirs(o.b)
+			o.stale = e.stale(o.b)
 		}
 		select {
 		case out <- o:

@@ -150,6 +150,42 @@ func TestFullDestinationTakesWhatFits(t *testing.T) {
 	}
 }
 
+// Without inodes each file that cannot be made is named, and the pass ends. (Asked for acknowledgements, stock rsync 3.5
+// stops for ever in this place.)
+func TestDestinationWithoutInodesEndsThePass(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root to mount a small file system")
+		}
+		t.Skip("needs root to mount a small file system")
+	}
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=8m,nr_inodes=40"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
+	src := t.TempDir()
+	for i := range 200 {
+		write(t, filepath.Join(src, "d", fmt.Sprintf("%03d", i)), "x")
+	}
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: small}}})
+	sum, rec := pass(t, src, url, nil)
+	there := int64(0)
+	for i := range 200 {
+		if exists(t, filepath.Join(dst, "d", fmt.Sprintf("%03d", i))) {
+			there++
+		}
+	}
+	if there == 0 || sum.Failed != 200-there {
+		t.Errorf("%d of 200 are there, %d failed", there, sum.Failed)
+	}
+	for p, err := range rec.failed {
+		if !words(err, "No space left") {
+			t.Fatalf("%s failed: %v", p, err)
+		}
+	}
+}
+
 // A file that changes while it is read is sent again until one version was sent whole.
 func TestFileChangedWhileSentIsSentAgain(t *testing.T) {
 	src := t.TempDir()

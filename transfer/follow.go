@@ -251,25 +251,35 @@ func (e *Engine) resolve(p string) (*dir, error) {
 	return parent, err
 }
 
-// staleDirs returns the directories of a batch whose attributes changed since they were looked up. Every session sets
+// stale returns the directories of a batch whose attributes changed since they were looked up. Every session sets
 // those of all that ride along, so the one that ends last may have set old ones; their own item sets them right.
-func (e *Engine) staleDirs(b *batch) []string {
+func (e *Engine) stale(b *batch) []queue.Item {
 	if !e.following {
 		return nil
 	}
-	var stale []string
+	var stale []queue.Item
 	for i := range b.entries {
 		sent := &b.entries[i]
-		if !isDir(sent.Mode) {
+		if !isDir(sent.Mode) && sent.Link == 0 {
 			continue
 		}
 		st, _, err := e.cfg.Root.Stat(sent.Path)
-		if err != nil || !isDir(st.Mode) {
+		if err != nil {
 			continue // its deletion is an item of its own
+		}
+		if sent.Link != 0 {
+			// The server asks for the content of one name of a group: the others were not looked at since.
+			if versionOf(&st) != b.about[i].version {
+				stale = append(stale, queue.Item{Path: sent.Path})
+			}
+			continue
+		}
+		if !isDir(st.Mode) {
+			continue
 		}
 		now := entryOf(sent.Path, &st, "")
 		if now.Mode != sent.Mode || now.Mtime != sent.Mtime || now.Nsec != sent.Nsec || now.UID != sent.UID || now.GID != sent.GID {
-			stale = append(stale, sent.Path)
+			stale = append(stale, queue.Item{Kind: queue.Self, Path: sent.Path})
 		}
 	}
 	return stale

@@ -16,8 +16,8 @@ type linked struct {
 	names map[string]struct{}
 }
 
-// see notes that c is a name of its inode. It returns the other names if the inode is not in the state in which they
-// were told of it.
+// see notes that c is a name of its inode. It returns the names that are not known to be looked at in the inode's newest
+// state.
 func (x linkIndex) see(c *child) []string {
 	l := x[c.link]
 	if c.nlink < 2 && l == nil || isDir(c.entry.Mode) {
@@ -33,8 +33,11 @@ func (x linkIndex) see(c *child) []string {
 		delete(x, c.link) // its other names are gone, and told so by events of their own
 		return nil
 	}
-	if l.ctime == ctime {
+	switch {
+	case ctime == l.ctime:
 		return nil
+	case ctime < l.ctime:
+		return []string{c.entry.Path} // a newer state was seen by another name: this look at it is stale
 	}
 	l.ctime = ctime
 	others := make([]string, 0, len(l.names)-1)

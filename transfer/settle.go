@@ -22,8 +22,8 @@ func (e *Engine) settle(o outcome) error {
 	if b == nil {
 		return nil
 	}
-	for _, p := range o.stale {
-		e.queue.Add(queue.Item{Kind: queue.Self, Path: p}, time.Now())
+	for _, it := range o.stale {
+		e.queue.Add(it, time.Now())
 	}
 	e.counters.session(o.report)
 	var pending []bool
@@ -101,7 +101,7 @@ func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
 }
 
 func (e *Engine) wentWell() {
-	e.badRun, e.fullRun = 0, 0
+	e.badRun, e.fullRun, e.believed = 0, 0, 0
 	e.trouble.over()
 }
 
@@ -239,7 +239,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		e.deleteAgain(b, pending)
 		return nil
 	}
-	if got > 0 || resumes(o) {
+	if got > 0 || e.gotOn(o) {
 		e.badRun, b.tries = 0, 0
 	} else {
 		e.badRun++
@@ -267,7 +267,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		return nil
 	}
 	rest := e.rest(b, pending)
-	rest.acks = true
+	rest.acks = b.acks || e.following
 	if kind == rsync.KindDiskFull && rest.primaries() < b.primaries() {
 		e.enqueue(rest) // the file that filled it is out
 		return nil
@@ -293,16 +293,22 @@ func (e *Engine) giveSpare(err error) bool {
 	return true
 }
 
-// resumes reports whether the cut-off session got so far with a large file that the next one begins further on.
-func resumes(o outcome) bool {
-	if o.b.kind != copyBig || o.report == nil {
+// gotOn reports whether a session that broke without acknowledgements got so far that the next one begins further on:
+// what arrived is found up to date then, and of a large file the part. So often in a row that is believed, and no more:
+// a server may also die of the same file again and again.
+func (e *Engine) gotOn(o outcome) bool {
+	var files, bytes int64
+	for i := range o.report.Results {
+		if n := o.report.Results[i].Literal; n > 0 {
+			files++
+			bytes += n
+		}
+	}
+	if files < 2 && bytes < 1<<20 || e.believed >= believedTries {
 		return false
 	}
-	var n int64
-	for i := range o.report.Results {
-		n += o.report.Results[i].Literal
-	}
-	return n >= 1<<20
+	e.believed++
+	return true
 }
 
 // postpone lets a batch wait. One that fails again and again while others do not may hold an entry that the server dies

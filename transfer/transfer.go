@@ -126,6 +126,13 @@ const (
 	// How often in a row sessions may fail without one entry becoming acknowledged before the pass gives up.
 	sessionTries = 7
 
+	// How often in a row a broken session is believed to have got on.
+	believedTries = 50
+
+	// How long a server that is asked for acknowledgements may be silent, unless the operator says otherwise. Stock
+	// rsync 3.5 can stop for ever when it is, and cannot make the files that it asked for.
+	acksSilence = time.Minute
+
 	// How often in a row a full destination may refuse before the pass gives up.
 	fullTries = 20
 )
