@@ -52,8 +52,8 @@ nanosecond and link target of every entry on both sides:
   - changed files, deletions, changes of type, mode and time after the source changed
   - a dry run that names what will be done and touches nothing
   - a destination inside the source is refused
-Not shown here: rsync daemons and ssh as destinations, and deltas, which make
-test covers; following changes, verification and cutover, which this version
+Not shown here: rsync daemons and ssh as destinations, deltas, and following
+changes, which make test covers; verification and cutover, which this version
 does not have.`)
 	return nil
 }

@@ -87,6 +87,12 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// answers reports whether somebody answers at the socket: it is there a moment earlier.
+func answers(socket string) bool {
+	_, err := control.Ask(context.Background(), socket, control.Request{Do: control.DoStatus})
+	return err == nil
+}
+
 func ask(t *testing.T, socket string, r control.Request) control.Answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -139,7 +145,7 @@ func TestFollowsATree(t *testing.T) {
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	dst := filepath.Join(s.Dir("m"), "dest")
 	socket, stop := start(t, src, s.URL("m/dest"))
-	waitFor(t, "the socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+	waitFor(t, "the socket is there", func() bool { return answers(socket) })
 	settled(t, socket, src, dst)
 	for range 6 {
 		treetest.Mutate(t, rng, src, 50)
@@ -182,7 +188,7 @@ func TestChurn(t *testing.T) {
 				treetest.Random(t, rand.New(rand.NewPCG(seed, uint64(w))), dir, 60)
 			}
 			socket, _ := start(t, src, s.URL("m/dest"))
-			waitFor(t, "the socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+			waitFor(t, "the socket is there", func() bool { return answers(socket) })
 			var writers sync.WaitGroup
 			for w := range 3 {
 				writers.Go(func() {
@@ -251,7 +257,7 @@ func TestSourceThatGoesAndComesBack(t *testing.T) {
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	dst := filepath.Join(s.Dir("m"), "dest")
 	socket, _ := start(t, src, s.URL("m/dest"))
-	waitFor(t, "the socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+	waitFor(t, "the socket is there", func() bool { return answers(socket) })
 	settled(t, socket, src, dst)
 	if err := os.Rename(src, src+".away"); err != nil {
 		t.Fatal(err)
@@ -287,7 +293,7 @@ func TestDestinationThatIsAway(t *testing.T) {
 	}
 	socket, _ := start(t, src, s.URL("m/dest"))
 	waitFor(t, "it says that it waits", func() bool {
-		if _, err := os.Stat(socket); err != nil {
+		if !answers(socket) {
 			return false
 		}
 		st := ask(t, socket, control.Request{Do: control.DoStatus}).Status

@@ -61,7 +61,7 @@ func TestStormOfDeletionsWaitsForAYes(t *testing.T) {
 		c.Engine.MaxDelete, c.Engine.DeleteWindow = 30, time.Hour
 		c.Log = notify.Logger(log, level())
 	})
-	waitFor(t, "the socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+	waitFor(t, "the socket is there", func() bool { return answers(socket) })
 	settled(t, socket, src, dst)
 	refused(t, socket, "all", "no deletion is held")
 	for _, value := range []string{"-1", "0", "some", ""} {
@@ -121,7 +121,7 @@ func TestAllowDeleteWithoutALimit(t *testing.T) {
 	treetest.Write(t, src, treetest.File("file", "1"))
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	socket, _ := start(t, src, s.URL("m/dest"))
-	waitFor(t, "the socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+	waitFor(t, "the socket is there", func() bool { return answers(socket) })
 	settled(t, socket, src, filepath.Join(s.Dir("m"), "dest"))
 	refused(t, socket, "5", "there is no limit of deletions")
 }
