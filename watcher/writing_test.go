@@ -29,7 +29,9 @@ func emitted(want ...string) func([]queue.Item) bool {
 // eventually is until without Sync, which would report what is held back.
 func (w *watch) eventually(what string, reached func([]queue.Item) bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-look.C {
 		w.mu.Lock()
 		items := w.items
 		w.mu.Unlock()

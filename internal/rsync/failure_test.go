@@ -199,8 +199,8 @@ func TestServerEnds(t *testing.T) {
 		group(t, protocols, func(t *testing.T, protocol int) {
 			t.Run(fmt.Sprintf("%s/%s/%d", strings.ReplaceAll(c.path, "/", "-"), c.kind, protocol), func(t *testing.T) {
 				t.Parallel()
-				if c.path == "tiny" && os.Geteuid() != 0 {
-					t.Skip("a tiny file system needs root")
+				if c.path == "tiny" {
+					needRoot(t)
 				}
 				o := archive()
 				o.Protocol, o.ModifyWindow, o.Acks = protocol, 0, c.kind == rsync.KindDiskFull
@@ -243,6 +243,18 @@ func TestServerEnds(t *testing.T) {
 	checkGoroutines(t)
 }
 
+// needRoot skips what only root can do; in CI it must not be missing.
+func needRoot(t testing.TB) {
+	t.Helper()
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("CI") == "true":
+		t.Fatal("needs root")
+	default:
+		t.Skip("needs root")
+	}
+}
+
 // tmpfs mounts a file system of a few bytes.
 func tmpfs(t testing.TB, size int) string {
 	t.Helper()
@@ -259,9 +271,7 @@ func tmpfs(t testing.TB, size int) string {
 
 // TestEntriesFail has entries that the server cannot or will not take, beside others that it takes.
 func TestEntriesFail(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a daemon of another user needs root")
-	}
+	needRoot(t) // a daemon of another user
 	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
 		{Name: "m", Options: map[string]string{"uid": "nobody", "gid": "nogroup", "exclude": "refused*"}}}})
 	group(t, protocols, func(t *testing.T, protocol int) {

@@ -21,7 +21,7 @@ func bothWays(t *testing.T, dir string, f func(t *testing.T, r *Root)) {
 		t.Run(way, func(t *testing.T) {
 			r := openRoot(t, dir)
 			if way == "openat2" && !r.openat2 {
-				t.Skip("this kernel or sandbox has no openat2")
+				lacks(t, "this kernel or sandbox has no openat2")
 			}
 			r.openat2 = way == "openat2"
 			f(t, r)
@@ -99,13 +99,18 @@ func wantError(t testing.TB, err, want error) {
 // needRoot skips, or in CI fails, a test that root alone can do.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() == 0 {
-		return
+	if os.Geteuid() != 0 {
+		lacks(t, "needs root")
 	}
+}
+
+// lacks skips a test for what the machine does not have, or in CI fails it.
+func lacks(t *testing.T, what string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
+		t.Fatal(what)
 	}
-	t.Skip("needs root")
+	t.Skip(what)
 }
 
 // unprivileged runs the test that calls it again in a process that owns dir but has no privileges, and reports true
