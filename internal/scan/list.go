@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 const (
@@ -31,6 +34,7 @@ type scratch struct {
 	buf           [direntBuf]byte
 	refs          []ref
 	names, inodes []sortKey
+	attrs         attr.Reader
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -39,6 +43,7 @@ func (s *scratch) release() {
 	if cap(s.refs) > keepRefs {
 		s.refs, s.names, s.inodes = nil, nil, nil
 	}
+	s.attrs.Forget()
 	clear(s.refs) // or the pool would keep the names alive
 	s.refs = s.refs[:0]
 	scratches.Put(s)
@@ -76,6 +81,9 @@ func (r *Root) list(ctx context.Context, dir string, o Options, reserve func(n i
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
+	if l.Attrs, err = s.read(fd, ".", self.Mode, o.Attrs); err != nil {
+		return nil, &PathError{"read", dir, err}
+	}
 	if err := l.names(ctx, fd, s, o, reserve); err != nil {
 		return nil, err
 	}
@@ -146,14 +154,18 @@ func (l *Listing) stats(ctx context.Context, fd int, s *scratch, o Options, root
 		}
 		ref := &refs[s.names[at].pos]
 		e := &l.Entries[at]
-		switch err := e.read(fd, ref.name, &st); {
+		err := e.read(fd, ref.name, &st)
+		if err == nil && o.Attrs.Any() {
+			e.Attrs, err = s.attrs.Read(fd, ref.name, e.Stat.Mode, o.Attrs)
+		}
+		switch {
 		case err == nil:
 			if e.skipped(ref.typ, l.Dir, o.Skip) {
 				*e, missing = Entry{}, true
 				continue
 			}
 			e.MountPoint = o.OneFileSystem && e.Stat.Dev != rootDev && e.Stat.IsDir()
-		case err == unix.ENOENT:
+		case errors.Is(err, unix.ENOENT):
 			*e, missing = Entry{}, true
 		default:
 			*e, missing = Entry{}, true
@@ -162,6 +174,14 @@ func (l *Listing) stats(ctx context.Context, fd int, s *scratch, o Options, root
 	}
 	l.finish(missing)
 	return nil
+}
+
+// read reads what is asked for of the attributes of the entry called name.
+func (s *scratch) read(fd int, name string, mode uint32, w attr.Which) (*attr.Attrs, error) {
+	if !w.Any() {
+		return nil, nil
+	}
+	return s.attrs.Read(fd, name, mode, w)
 }
 
 // read fills in the entry called name of the directory fd. ENOENT means that it has vanished.

@@ -20,6 +20,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 // Reasons that callers branch on; each comes wrapped in a [PathError]. A path that is gone is fs.ErrNotExist, one that
@@ -43,7 +45,7 @@ var (
 
 // PathError tells what could not be done to which path.
 type PathError struct {
-	Op   string // "open", "list", "stat", "readlink", "read"
+	Op   string // "open", "list", "stat", "readlink", "read", "read attribute of"
 	Path string // relative to the root; of OpenRoot and Same, as the operator gave it
 	Err  error  // the reason
 }
@@ -85,13 +87,17 @@ type Entry struct {
 	Stat       Stat
 	Target     string // of a symlink
 	MountPoint bool   // with OneFileSystem: a directory on another device, not to be descended
+	// Attrs has what Options.Attrs asks for, read after Stat: a change since then moves the ctime. Neighbours may share
+	// one.
+	Attrs *attr.Attrs
 }
 
 // Listing is one directory.
 type Listing struct {
-	Dir     string  // path of the directory
-	Self    Stat    // the directory, from before its names were read
-	Entries []Entry // in byte order of names, without "." and ".."
+	Dir     string      // path of the directory
+	Self    Stat        // the directory, from before its names were read
+	Attrs   *attr.Attrs // of the directory, as Options.Attrs asks for
+	Entries []Entry     // in byte order of names, without "." and ".."
 	// Errors has, in byte order, the children that exist and could not be read. They are missing from Entries. A child
 	// that vanished before it could be read is just absent.
 	Errors []*PathError
@@ -104,6 +110,9 @@ type Listing struct {
 type Options struct {
 	// OneFileSystem keeps to the root's file system. A child directory on another device is listed as a MountPoint.
 	OneFileSystem bool
+	// Attrs asks for extended attributes and ACLs: two or three more calls for each entry, and one for each attribute. An
+	// entry whose attributes cannot be read is an error as one that cannot be read itself.
+	Attrs attr.Which
 	// Skip, when not nil, leaves out the entries for which it is true. It is called from several goroutines, before
 	// the entry is read where the directory tells its type. Dir is the path of the directory.
 	Skip func(dir, name string, isDir bool) bool
