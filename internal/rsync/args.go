@@ -69,6 +69,7 @@ func (o *Options) long(protocol int) []string {
 		add(o.MaxDelete == 0, "--max-delete=-1") // how a limit of none is spelled
 	}
 	add(o.Delete, "--delete-during")
+	add(o.Delete && o.IgnoreErrors, "--ignore-errors")
 	add(o.Force || o.DeleteMissing, "--force")
 	add(o.SizeOnly, "--size-only")
 	add(o.DeleteMissing, "--delete-missing-args")

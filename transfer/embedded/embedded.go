@@ -65,6 +65,15 @@ type Dest struct {
 // its last component, or all of it with [rsync.Options].Mkpath. A symlink given as dir is followed. What a killed
 // process left of its staging directories is removed.
 func Open(dir string) (*Dest, error) {
+	d, err := OpenDry(dir)
+	if err == nil && d.fd >= 0 {
+		d.sweep()
+	}
+	return d, err
+}
+
+// OpenDry is Open for a destination that is given nothing but dry runs: it changes nothing.
+func OpenDry(dir string) (*Dest, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, openError(dir, err)
@@ -75,7 +84,6 @@ func Open(dir string) (*Dest, error) {
 	}
 	switch d.fd, err = openRoot(abs); {
 	case err == nil:
-		d.sweep()
 	case errors.Is(err, fs.ErrNotExist):
 		d.fd = -1
 	default:

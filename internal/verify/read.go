@@ -1,0 +1,193 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync/delta"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// Files of one portion, which one reader takes at a time: so many that handing it over costs nothing beside reading
+// it, and so few that at the end all readers have something to do.
+const (
+	portionFiles = 32
+	portionBytes = 4 << 20
+)
+
+// A portion is a range of a batch's entries.
+type portion struct {
+	b        *batch
+	from, to int32
+}
+
+// portions cuts what is to be read of b into pieces, in the order of the listing.
+func (b *batch) portions() []portion {
+	var all []portion
+	var files int
+	var size int64
+	from := 0
+	cut := func(to int) {
+		if files > 0 {
+			all = append(all, portion{b, int32(from), int32(to)})
+		}
+		from, files, size = to, 0, 0
+	}
+	for i := range b.entries {
+		if !b.reads(i) {
+			continue
+		}
+		if files++; files == portionFiles || size+b.entries[i].Size > portionBytes {
+			cut(i + 1)
+			continue
+		}
+		size += b.entries[i].Size
+	}
+	cut(len(b.entries))
+	return all
+}
+
+// reads reports whether entry i is to be read. Of an empty file there is nothing to read.
+func (b *batch) reads(i int) bool { return b.digests(i) && b.entries[i].Size > 0 }
+
+// digests reports whether entry i gets a digest.
+func (b *batch) digests(i int) bool { return b.contents && isRegular(b.entries[i].Mode) }
+
+// read takes batches in order and passes them on with the digests of their files. Several run side by side: whoever
+// reads the last portion of a batch passes it on.
+func (r *run) read(ctx context.Context, portions <-chan portion, done chan<- *batch) error {
+	for p := range portions {
+		for i := p.from; i < p.to; i++ {
+			if p.b.reads(int(i)) {
+				r.digest(ctx, p.b, int(i))
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx) // what was read last may have been cut off
+			}
+		}
+		if p.b.unread.Add(-1) > 0 {
+			continue
+		}
+		if err := pass(ctx, done, p.b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hand cuts batches into portions for the readers. What has none goes on at once.
+func (r *run) hand(ctx context.Context, filled <-chan *batch, portions chan<- portion, done chan<- *batch) error {
+	for b := range filled {
+		b.digestEmpty(r.terms.sum)
+		all := b.portions()
+		b.unread.Store(int32(len(all)))
+		if len(all) == 0 {
+			if err := pass(ctx, done, b); err != nil {
+				return err
+			}
+		}
+		for _, p := range all {
+			if err := pass(ctx, portions, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// digestEmpty gives the empty files their digests.
+func (b *batch) digestEmpty(c delta.Checksum) {
+	sum, err := c.List(bytes.NewReader(nil), nil)
+	for i := range b.entries {
+		if b.digests(i) && b.entries[i].Size == 0 {
+			b.entries[i].Sum, b.about[i].failed, b.about[i].read = sum, err, time.Now()
+		}
+	}
+}
+
+// pass sends x, unless ctx ends first.
+func pass[T any](ctx context.Context, to chan<- T, x T) error {
+	select {
+	case to <- x:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// digest gives entry i the digest of its content and the attributes of the version that it is of.
+func (r *run) digest(ctx context.Context, b *batch, i int) {
+	e, a := &b.entries[i], &b.about[i]
+	const tries = 2 // at once; what changes longer waits for the next round
+	for range tries {
+		var err error
+		if e.Sum, a.failed = r.digestOnce(ctx, b.hash, e.Path, a); a.failed == nil {
+			link := e.Link
+			sum := e.Sum
+			*e = entryOf(e.Path, &a.stat, "")
+			e.Link, e.Sum = link, sum
+			return
+		} else if err = a.failed; !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	if errors.Is(a.failed, fs.ErrNotExist) || errors.Is(a.failed, scan.ErrNotRegular) || errors.Is(a.failed, scan.ErrBusy) {
+		a.failed = ErrChanged
+	}
+	e.Sum = bytes.Repeat([]byte{noSum}, b.hash.Size()) // the list must have one; what comes of it is not looked at
+}
+
+// noSum fills the digest of a file that could not be read here. Zero is what a server takes for a file that it cannot
+// read itself, so that two such files would be equal.
+const noSum = 0xa5
+
+// digestOnce reads a file and notes in a which version it was.
+func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *about) ([]byte, error) {
+	f, err := r.v.cfg.Root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	a.read = time.Now()
+	sum, err := r.checksum(h).List(r.paced(ctx, f), make([]byte, 0, h.Size()))
+	if err != nil {
+		return nil, err
+	}
+	after, err := f.Stat()
+	if err == nil && after != before {
+		err = ErrChanged
+	}
+	a.stat = after
+	return sum, err
+}
+
+func (r *run) checksum(h delta.Hash) delta.Checksum {
+	return delta.Checksum{Hash: h, Protocol: r.terms.sum.Protocol}
+}
+
+// paced limits and counts what is read of a file.
+func (r *run) paced(ctx context.Context, f io.Reader) io.Reader {
+	if r.v.cfg.Reads != nil {
+		f = r.v.cfg.Reads.Reader(ctx, f)
+	}
+	return &counted{f, r.v}
+}
+
+type counted struct {
+	io.Reader
+	v *Verifier
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.v.progress.bytes.Add(int64(n))
+	return n, err
+}

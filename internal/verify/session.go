@@ -1,0 +1,316 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/delta"
+	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer/embedded"
+)
+
+// A destination answers for one list.
+type destination interface {
+	// Send runs one session. agreed is called before the list goes out, with what both sides have agreed on.
+	Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agreed func(terms)) (*rsync.Report, error)
+	Close() error
+}
+
+func (v *Verifier) local() bool { return v.cfg.Dialer.Dest.Kind == rsync.Local }
+
+func (v *Verifier) newDestination() (destination, error) {
+	d := v.cfg.Dialer
+	if v.local() {
+		dest, err := embedded.OpenDry(d.Dest.Path)
+		return local{dest}, err
+	}
+	if v.cfg.Writes != nil {
+		d.Wrap = func(c io.ReadWriteCloser) io.ReadWriteCloser { return v.cfg.Writes.Wrap(context.Background(), c) }
+	}
+	return remote{&d}, nil
+}
+
+// remote is a destination reached over a connection of its own for each session.
+type remote struct{ *rsync.Dialer }
+
+func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agreed func(terms)) (*rsync.Report, error) {
+	s, err := r.Connect(ctx, o)
+	if err != nil {
+		return &rsync.Report{}, err
+	}
+	agreed(terms{s.Protocol(), s.Checksum()})
+	return s.Send(ctx, b)
+}
+
+func (remote) Close() error { return nil }
+
+// local is a directory of this machine.
+type local struct{ *embedded.Dest }
+
+func (l local) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agreed func(terms)) (*rsync.Report, error) {
+	agreed(terms{localProtocol, delta.Checksum{Hash: delta.XXH128, Protocol: localProtocol}})
+	return l.Dest.Send(ctx, b, o)
+}
+
+const localProtocol = 32
+
+// prime finds out, once, whether the server serves this module to this user with these options, and what it can do.
+func (r *run) prime(ctx context.Context) error {
+	v := r.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session == nil {
+		o := v.options()
+		for {
+			t, err := r.primeOnce(ctx, o)
+			if err == nil {
+				v.terms = t
+				break
+			}
+			if !r.yield(&o, err) {
+				return err
+			}
+		}
+		if v.terms.protocol < itemizing {
+			return &rsync.Error{
+				Kind: rsync.KindProtocol, Op: "compare", Server: v.cfg.Dialer.Dest.String(),
+				Hint: "install rsync 2.6.7 or later there, or leave out --protocol",
+				Err:  fmt.Errorf("protocol %d cannot say what differs", v.terms.protocol),
+			}
+		}
+		if v.cfg.NanosecondsAuto && v.terms.protocol < nanoseconds {
+			o.ModifyWindow = 0
+		}
+		if o.ModifyWindow == 0 && v.cfg.NanosecondsAuto {
+			r.note("the server compares times by whole seconds only")
+		}
+		v.session = &o
+	}
+	r.terms, r.opts = v.terms, *v.session
+	return nil
+}
+
+// The first protocols in which a server says what differs (7.1), and to which nanoseconds travel (6.3).
+const (
+	itemizing   = 29
+	nanoseconds = 31
+)
+
+// yield takes an option back that the server does not know or allow, if it can be done without.
+func (r *run) yield(o *rsync.Options, err error) bool {
+	var refused *rsync.Error
+	if !errors.As(err, &refused) || refused.Kind != rsync.KindRefused {
+		return false
+	}
+	switch {
+	case o.IgnoreErrors && strings.Contains(err.Error(), "ignore-errors"):
+		// A directory that cannot be read there then hides what is extra in others: settle sees to it.
+		o.IgnoreErrors = false
+	case r.v.cfg.NanosecondsAuto && o.ModifyWindow < 0:
+		o.ModifyWindow = 0 // before 3.1.3 there was no such option
+	default:
+		return false
+	}
+	return true
+}
+
+// options are those of every session.
+func (v *Verifier) options() rsync.Options {
+	o := v.cfg.Session
+	o.DryRun, o.Itemize, o.Checksum = true, true, true
+	o.Delete, o.Force, o.IgnoreErrors, o.MaxDelete = !v.cfg.NoExtra, !v.cfg.NoExtra, !v.cfg.NoExtra, -1
+	o.Acks, o.Inplace, o.PartialDir, o.Existing, o.IgnoreExisting = false, false, "", false, false
+	o.WholeFile, o.IgnoreTimes, o.SizeOnly, o.DeleteMissing, o.Mkpath = false, false, false, false, false
+	if v.cfg.NanosecondsAuto {
+		o.ModifyWindow = -1
+	}
+	return o
+}
+
+func (r *run) primeOnce(ctx context.Context, o rsync.Options) (t terms, err error) {
+	st, _, err := r.v.cfg.Root.Stat(".")
+	if err != nil {
+		return t, fmt.Errorf("source: %w", err)
+	}
+	b := newBatch(false, r.v.scope)
+	b.addDir(entryOf(".", &st, ""), &st, false)
+	_, err = r.deliver(ctx, b, o, func(got terms) { t = got }, nobody{})
+	return t, err
+}
+
+// compare has a batch compared and reports what is known of it.
+func (r *run) compare(ctx context.Context, b *batch) error {
+	o := r.opts
+	o.Checksum = b.contents
+	o.DeleteMissing = b.gone
+	report, err := r.deliver(ctx, b, o, func(t terms) { r.rehash(ctx, b, t) }, &extras{r: r, b: b})
+	if err != nil {
+		return err
+	}
+	return r.settle(ctx, b, report)
+}
+
+// rehash replaces the digests of a batch, should this session have agreed on another hash than the first one.
+func (r *run) rehash(ctx context.Context, b *batch, t terms) {
+	if !b.contents || t.sum.Hash == b.hash || r.v.local() {
+		return
+	}
+	b.hash = t.sum.Hash
+	b.digestEmpty(t.sum)
+	for i := range b.entries {
+		if b.reads(i) {
+			r.digest(ctx, b, i)
+		}
+	}
+}
+
+// deliver runs a session for b, again and again if it breaks.
+func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed func(terms), ev rsync.Events) (*rsync.Report, error) {
+	rules, err := r.rules(b, o)
+	if err != nil {
+		return nil, err
+	}
+	wait := r.v.cfg.tuning.retryAfter
+	for try := 1; ; try++ {
+		if x, ok := ev.(*extras); ok {
+			x.seen = 0
+		}
+		report, err := r.v.dest.Send(ctx, &rsync.Batch{
+			Entries: b.entries,
+			Open:    func(i int) (rsync.File, error) { return r.open(ctx, b, i) },
+			Filter:  rules,
+			Names:   r.v.names,
+			Events:  ev,
+		}, o, agreed)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		r.session(report, err)
+		if err == nil {
+			return report, nil
+		}
+		r.v.log.Debug("session failed", "err", err, "try", try)
+		if try == sessionTries || !worthRetry(err, r.terms.protocol != 0) {
+			return nil, err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+		wait = min(2*wait, retryAfterMax)
+	}
+}
+
+// worthRetry reports whether a session that failed may do better at another time. The first one, which is to find out
+// what the server takes, is tried again only for want of room.
+func worthRetry(err error, primed bool) bool {
+	var session *rsync.Error
+	if !errors.As(err, &session) {
+		return false
+	}
+	switch session.Kind {
+	case rsync.KindBusy:
+		return true
+	case rsync.KindLost, rsync.KindTimeout, rsync.KindDial, rsync.KindServer, rsync.KindShell:
+		return primed
+	}
+	return false
+}
+
+// rules returns the filter rules that keep what is not ours from being called extra.
+func (r *run) rules(b *batch, o rsync.Options) ([]string, error) {
+	if !o.Delete || r.terms.protocol == 0 {
+		return nil, nil // the first session has no names to compare
+	}
+	var rules []string
+	if b.scope != nil {
+		var err error
+		if rules, err = b.scope.Wire(r.terms.protocol, false); err != nil {
+			return nil, err
+		}
+	}
+	partial := r.v.cfg.PartialDir
+	if partial[0] == '/' {
+		return rules, nil
+	}
+	kind := "-p "
+	if r.terms.protocol < 30 {
+		kind = "- "
+	}
+	return append(rules, kind+partial+"/"), nil
+}
+
+// open opens the file of entry i for a destination on this machine, which compares content with content, and notes the
+// digest of what is read. In a dry run no server asks for data.
+func (r *run) open(ctx context.Context, b *batch, i int) (rsync.File, error) {
+	f, err := r.v.cfg.Root.Open(b.entries[i].Path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	a := &b.about[i]
+	a.read = time.Now()
+	if st != a.stat {
+		a.failed = ErrChanged
+	}
+	d := &digested{File: f, from: r.paced(ctx, f), sum: r.checksum(b.hash).NewFile(), b: b, i: i}
+	return d, nil
+}
+
+// digested is a file whose digest is made while it is read.
+type digested struct {
+	*scan.File
+	from io.Reader
+	sum  delta.FileSum
+	read int64
+	b    *batch
+	i    int
+}
+
+func (d *digested) Read(p []byte) (int, error) {
+	n, err := d.from.Read(p)
+	d.sum.Write(p[:n])
+	d.read += int64(n)
+	return n, err
+}
+
+func (d *digested) Size() int64 { return d.b.about[d.i].stat.Size }
+
+// Close notes the digest if all of an unchanged version was read.
+func (d *digested) Close() error {
+	a := &d.b.about[d.i]
+	st, err := d.Stat()
+	switch {
+	case err != nil:
+		a.failed = err
+	case st != a.stat:
+		a.failed = ErrChanged
+	case d.read == a.stat.Size:
+		d.b.entries[d.i].Sum = d.sum.AppendSum(nil)
+	}
+	return d.File.Close()
+}
+
+// unreadable reports whether a file of a destination on this machine cannot be read.
+func (v *Verifier) unreadable(path string) bool {
+	root, err := scan.OpenRoot(v.cfg.Dialer.Dest.Path)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	f, err := root.Open(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	f.Close()
+	return false
+}
