@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strings"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
 // A decoder reads lists back, by protocol 6 and without any of the encoder's code. It also knows what the encoder
-// does not send: access times, ACLs and extended attributes of recorded sessions.
+// does not send: access times of recorded sessions.
 type decoder struct {
 	Options
-	atimes, acls, xattrs bool
+	atimes bool
 
 	src *bytes.Reader
 	in  []byte
@@ -32,13 +33,18 @@ type decoder struct {
 	ioError   int32
 	users     map[uint32]string
 	groups    map[uint32]string
-	cuts      [][2]int // ranges of the input that the encoder has nothing for
 	blanks    [][2]int // ranges whose value is the sender's invention
 	flagsSeen uint32
+
+	access, defaults []*attr.ACL
+	said             []attr.Set
+	named            map[bool][]uint32 // ids that ACLs name; true: groups
+	reused           int
 }
 
 func newDecoder(in []byte, o Options) *decoder {
-	d := &decoder{Options: o, in: in, src: bytes.NewReader(in), inodes: make(map[[2]int64]int32)}
+	d := &decoder{Options: o, in: in, src: bytes.NewReader(in), inodes: make(map[[2]int64]int32),
+		named: map[bool][]uint32{}}
 	d.r = wire.NewReader(d.src)
 	return d
 }
@@ -61,11 +67,11 @@ func (d *decoder) decode() error {
 		}
 	}
 	if !d.NumericIDs {
-		if d.Owner || d.acls {
-			d.users = d.idList(func(e Entry) uint32 { return e.UID })
+		if d.Owner || d.ACLs {
+			d.users = d.idList()
 		}
-		if d.Group || d.acls {
-			d.groups = d.idList(func(e Entry) uint32 { return e.GID })
+		if d.Group || d.ACLs {
+			d.groups = d.idList()
 		}
 	}
 	if d.Protocol < 30 {
@@ -155,7 +161,7 @@ func (d *decoder) entry() (more bool, err error) {
 			e.Path = l.Path
 			d.remember(&e)
 			d.list = append(d.list, e)
-			d.extras(&e)
+			d.extras()
 			return true, nil
 		}
 	}
@@ -172,7 +178,7 @@ func (d *decoder) entry() (more bool, err error) {
 	}
 	d.remember(&e)
 	d.list = append(d.list, e)
-	d.extras(&e)
+	d.extras()
 	return true, nil
 }
 
@@ -285,52 +291,103 @@ func (d *decoder) remember(e *Entry) {
 	}
 }
 
-// extras skips ACLs and xattrs (protocol 6.10) and notes where they are.
-func (d *decoder) extras(e *Entry) {
-	from := d.at()
-	if d.acls && e.Mode&0o170000 != 0o120000 {
-		d.skipACL()
+// extras reads ACLs and extended attributes (protocol 6.10).
+func (d *decoder) extras() {
+	e := &d.list[len(d.list)-1]
+	var a attr.Attrs
+	if d.ACLs && e.Mode&0o170000 != 0o120000 {
+		a.Access = d.acl(&d.access, e.Mode)
 		if e.Mode&0o170000 == 0o040000 {
-			d.skipACL()
+			a.Default = d.acl(&d.defaults, 0)
 		}
 	}
-	if d.xattrs && d.r.Varint() == 0 {
-		for range d.r.Varint() {
-			name, value := d.r.Varint(), d.r.Varint()
-			if value > 32 {
-				value = 16
-			}
-			d.bytes(int(name + value))
-		}
+	if d.Xattrs {
+		a.Set = d.xattrs()
 	}
-	if to := d.at(); to > from {
-		d.cuts = append(d.cuts, [2]int{from, to})
+	e.Attrs = nil
+	if a.Access != nil || a.Default != nil || a.Set != nil {
+		e.Attrs = &a
 	}
 }
 
-func (d *decoder) skipACL() {
-	if d.r.Varint() != 0 {
-		return
+// acl reads an ACL and puts in what the mode has of it, which a default one does not have.
+func (d *decoder) acl(said *[]*attr.ACL, mode uint32) *attr.ACL {
+	if n := d.r.Varint(); n != 0 {
+		d.reused++
+		return fill((*said)[n-1], mode)
 	}
+	const open = 0xf0 // not said
+	a := &attr.ACL{User: open, Group: open, Mask: open, Other: open}
 	f := d.r.Byte()
-	for _, bit := range []byte{1, 2, 4, 8} {
-		if f&bit != 0 {
-			d.r.Varint()
+	for i, to := range []*uint8{&a.User, &a.Group, &a.Mask, &a.Other} {
+		if f>>i&1 != 0 {
+			*to = uint8(d.r.Varint())
 		}
 	}
 	if f&0x10 != 0 {
 		for range d.r.Varint() {
-			d.r.Varint()
-			d.r.Varint()
+			id, perm := uint32(d.r.Varint()), d.r.Varint()
+			a.Names = append(a.Names, attr.ACE{ID: id, Group: perm&2 == 0, Perm: uint8(perm >> 2)})
+			if perm&1 != 0 {
+				panic("a name in a list that is not incremental")
+			}
+			if id != 0 {
+				d.named[perm&2 == 0] = append(d.named[perm&2 == 0], id)
+			}
 		}
 	}
+	if f == 0 {
+		a = nil
+	}
+	*said = append(*said, a)
+	return fill(a, mode)
 }
 
-// idList reads one list of names. What is there only because of ACLs is cut.
-func (d *decoder) idList(id func(Entry) uint32) map[uint32]string {
+func fill(a *attr.ACL, mode uint32) *attr.ACL {
+	if a == nil {
+		return nil
+	}
+	b := *a
+	group := uint8(mode >> 3 & 7)
+	for _, v := range []struct {
+		to *uint8
+		by uint8
+	}{{&b.User, uint8(mode >> 6 & 7)}, {&b.Group, group}, {&b.Other, uint8(mode & 7)}} {
+		if *v.to > 7 {
+			*v.to = v.by
+		}
+	}
+	if b.Mask > 7 && len(b.Names) > 0 {
+		b.Mask = group
+	} else if b.Mask > 7 {
+		b.Mask = attr.NoMask
+	}
+	return &b
+}
+
+func (d *decoder) xattrs() attr.Set {
+	if n := d.r.Varint(); n != 0 {
+		d.reused++
+		return d.said[n-1]
+	}
+	var set attr.Set
+	for range d.r.Varint() {
+		name, size := int(d.r.Varint()), int(d.r.Varint())
+		held := size
+		if held > 32 {
+			held = 16
+		}
+		set = append(set, attr.Xattr{Name: strings.TrimSuffix(string(d.bytes(name)), "\x00"), Size: size})
+		set[len(set)-1].Data = string(d.bytes(held))
+	}
+	d.said = append(d.said, set)
+	return set
+}
+
+// idList reads one list of names.
+func (d *decoder) idList() map[uint32]string {
 	m := make(map[uint32]string)
 	for {
-		from := d.at()
 		v := d.v4()
 		if v == 0 || d.r.Err() != nil {
 			break
@@ -339,9 +396,6 @@ func (d *decoder) idList(id func(Entry) uint32) map[uint32]string {
 			panic("an id is listed twice")
 		}
 		m[v] = string(d.bytes(int(d.r.Byte())))
-		if !slices.ContainsFunc(d.list, func(e Entry) bool { return id(e) == v }) {
-			d.cuts = append(d.cuts, [2]int{from, d.at()})
-		}
 	}
 	if d.ID0Names {
 		if s := string(d.bytes(int(d.r.Byte()))); s != "" {
@@ -366,14 +420,11 @@ func dropSingles(list []Entry) {
 	}
 }
 
-// kept returns the decoded bytes without what the encoder has nothing for, and with zeros for what senders invent.
+// kept returns the decoded bytes with zeros for what senders invent.
 func (d *decoder) kept() []byte {
 	b := bytes.Clone(d.in[:d.at()])
 	for _, r := range d.blanks {
 		clear(b[r[0]:r[1]])
-	}
-	for i := len(d.cuts) - 1; i >= 0; i-- {
-		b = append(b[:d.cuts[i][0]], b[d.cuts[i][1]:]...)
 	}
 	return b
 }

@@ -41,6 +41,9 @@ func (x *encoder) check() error {
 	if x.p < 27 || x.p > 32 {
 		return fmt.Errorf("protocol %d has no known file list", x.p)
 	}
+	if x.p < 30 && (x.o.ACLs || x.o.Xattrs) {
+		return fmt.Errorf("protocol %d has neither ACLs nor extended attributes", x.p)
+	}
 	if x.o.SumLen < 0 || x.o.SumLen > len(zeroSum) {
 		return fmt.Errorf("checksums of %d bytes", x.o.SumLen)
 	}
@@ -113,18 +116,18 @@ func (x *encoder) idLists(names Names) {
 	if names == nil {
 		names = noNames{}
 	}
-	if x.o.Owner {
-		x.idList(func(e *Entry) uint32 { return e.UID }, names.User)
+	if x.o.Owner || x.o.ACLs {
+		x.idList(x.sets.users, x.o.Owner, func(e *Entry) uint32 { return e.UID }, names.User)
 	}
-	if x.o.Group {
-		x.idList(func(e *Entry) uint32 { return e.GID }, names.Group)
+	if x.o.Group || x.o.ACLs {
+		x.idList(x.sets.groups, x.o.Group, func(e *Entry) uint32 { return e.GID }, names.Group)
 	}
 }
 
-func (x *encoder) idList(id func(*Entry) uint32, name func(uint32) string) {
-	var ids []uint32
+// idList writes the names of ids, and, if owned, of those of entries.
+func (x *encoder) idList(ids []uint32, owned bool, id func(*Entry) uint32, name func(uint32) string) {
 	last := uint32(0) // id 0 has no place in the list; behind it, where bit 8 allows
-	for i := range x.entries {
+	for i := 0; owned && i < len(x.entries); i++ {
 		if v := id(&x.entries[i]); v != last && v != 0 && x.entries[i].Mode != 0 {
 			ids = append(ids, v)
 			last = v

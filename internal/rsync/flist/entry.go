@@ -52,6 +52,8 @@ type encoder struct {
 	major     uint32
 	rdev27    uint32
 	linkedDev bool // protocols 28 and 29: an entry with devGroups has been written
+
+	sets sets
 }
 
 // entry writes entry i.
@@ -97,6 +99,7 @@ func (x *encoder) entry(i int) {
 		}
 		x.sum(a)
 	}
+	x.extras(e, a.Mode)
 	x.remember(a)
 	x.name = e.Path
 }

@@ -3,6 +3,8 @@
 // non-incremental lists. The source of every rule is the protocol document, section 6.
 package flist
 
+import "github.com/syncd/syncd/internal/attr"
+
 // An Entry is one line of the list: a path and what is to be there. A list of entries is in any order; every entry's
 // parent directory must be in it as well, but for the root and for paths that are to be deleted.
 type Entry struct {
@@ -21,6 +23,8 @@ type Entry struct {
 	Link   int32
 	Target string // of symlinks
 	Sum    []byte // of regular files, if the options say so: Options.SumLen bytes
+	// Attrs are extended attributes and ACLs, of which the options say what is sent; nil is none. Symlinks have no ACLs.
+	Attrs *attr.Attrs
 }
 
 // File types in Entry.Mode, as in st_mode.
@@ -80,6 +84,8 @@ type Options struct {
 	Links       bool // option l
 	HardLinks   bool // option H; without it Entry.Link is ignored
 	NumericIDs  bool // option --numeric-ids: no names of users and groups
+	ACLs        bool // option A, from protocol 30 on
+	Xattrs      bool // option X, from protocol 30 on
 	SumLen      int  // option c: length of Entry.Sum in bytes; 0 is off
 	Recurse     bool // option r: before protocol 30 everything below a Content directory is content
 }

@@ -1,9 +1,12 @@
 package flist
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 // Pieces of hostile names: bytes around "/" and "." in value, prefixes of each other, no UTF-8, long.
@@ -33,6 +36,7 @@ func randomOptions(rng *rand.Rand, protocol int) Options {
 	}
 	if protocol >= 30 {
 		o.VarintFlags, o.ID0Names, o.SafeFlist = bit(), bit(), bit()
+		o.ACLs, o.Xattrs = bit(), bit()
 	}
 	if bit() {
 		o.SumLen = []int{1, 8, 16, 20}[rng.IntN(4)]
@@ -105,6 +109,9 @@ func randomEntry(rng *rand.Rand, o Options, kind uint32) Entry {
 	if kind != typeDir && rng.IntN(3) == 0 {
 		e.Link = int32(kind) + rng.Int32N(4) // groups of one type
 	}
+	if rng.IntN(2) == 0 {
+		e.Attrs = randomAttrs(rng, e.Mode)
+	}
 	switch kind {
 	case typeDir:
 		e.Dir = DirKind(rng.IntN(3))
@@ -123,4 +130,33 @@ func randomEntry(rng *rand.Rand, o Options, kind uint32) Entry {
 		}
 	}
 	return e
+}
+
+// randomAttrs makes attributes that tend to be equal to others.
+func randomAttrs(rng *rand.Rand, mode uint32) *attr.Attrs {
+	var a attr.Attrs
+	for _, name := range []string{"security.a", "trusted.\xff\n", "user.a", "user.b"} {
+		if rng.IntN(2) == 0 {
+			n := []int{0, 1, attr.Inline, attr.Inline + 1, attr.MaxValue}[rng.IntN(5)]
+			a.Set = append(a.Set, attr.New(name, bytes.Repeat([]byte{byte(rng.IntN(2))}, n)))
+		}
+	}
+	acl := func() *attr.ACL {
+		l := &attr.ACL{Group: uint8(rng.IntN(8)), Mask: uint8(rng.IntN(8)), User: uint8(mode >> 6 & 7), Other: uint8(mode & 7)}
+		for range rng.IntN(3) {
+			id := []uint32{0, 1000, 65534, math.MaxUint32 - 1, rng.Uint32()}[rng.IntN(5)]
+			l.Names = append(l.Names, attr.ACE{ID: id, Group: rng.IntN(2) == 0, Perm: uint8(rng.IntN(8))})
+		}
+		return l
+	}
+	if rng.IntN(2) == 0 {
+		a.Access = acl()
+	}
+	if rng.IntN(2) == 0 {
+		a.Default = acl()
+		if len(a.Default.Names) == 0 && rng.IntN(2) == 0 {
+			a.Default.Mask = attr.NoMask
+		}
+	}
+	return &a
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 // A namesMap has names for some ids only.
@@ -27,7 +29,7 @@ func received(list []Entry, o Options) []Entry {
 		if at, ok := first[e.Link]; linked && ok {
 			if o.Protocol >= 30 {
 				l := got[at]
-				l.Path = e.Path
+				l.Path, l.Attrs = e.Path, seen(e.Attrs, l.Mode, o)
 				got[i] = l
 				continue
 			}
@@ -58,6 +60,7 @@ func plain(e Entry, o Options) Entry {
 	if o.Protocol < 30 && e.Dir == Implied {
 		e.Dir = NoContent
 	}
+	e.Attrs = seen(e.Attrs, e.Mode, o)
 	if len(e.Sum) == 0 {
 		e.Sum = nil
 	}
@@ -69,6 +72,32 @@ func plain(e Entry, o Options) Entry {
 		e.Size = 0
 	}
 	return e
+}
+
+// seen is what a receiver sees of a, of an entry that it knows to have this mode.
+func seen(a *attr.Attrs, mode uint32, o Options) *attr.Attrs {
+	if a == nil {
+		return nil
+	}
+	b := *a
+	if !o.Xattrs {
+		b.Set = nil
+	}
+	if mode&typeMask != typeDir || !o.ACLs {
+		b.Default = nil
+	}
+	if mode&typeMask == typeLink || !o.ACLs {
+		b.Access = nil
+	}
+	if b.Access != nil {
+		acl := *b.Access
+		acl.User, acl.Other = uint8(mode>>6&7), uint8(mode&7)
+		b.Access = &acl
+	}
+	if b.Set == nil && b.Access == nil && b.Default == nil {
+		return nil
+	}
+	return &b
 }
 
 // roundTrip encodes a random list and compares what comes back.
@@ -103,6 +132,10 @@ func roundTrip(t *testing.T, rng *rand.Rand, protocol int) {
 	if d.ioError != ioError {
 		t.Fatalf("%+v: io_error %d, want %d", o, d.ioError, ioError)
 	}
+	if o.ACLs && !o.NumericIDs {
+		checkNamed(t, d, list, names)
+		return
+	}
 	users := func(e Entry) (uint32, bool) { return e.UID, o.Owner }
 	groups := func(e Entry) (uint32, bool) { return e.GID, o.Group }
 	if diff := cmp.Diff(expectedNames(list, o, users, names.User), d.users); diff != "" {
@@ -110,6 +143,29 @@ func roundTrip(t *testing.T, rng *rand.Rand, protocol int) {
 	}
 	if diff := cmp.Diff(expectedNames(list, o, groups, names.Group), d.groups); diff != "" {
 		t.Fatalf("%+v: groups (-want +got)\n%s", o, diff)
+	}
+}
+
+// checkNamed checks that the names of all ids are there, also of those that only ACLs have.
+func checkNamed(t *testing.T, d *decoder, list []Entry, names namesMap) {
+	t.Helper()
+	for _, e := range list {
+		if e.Mode != 0 && d.Owner {
+			d.named[false] = append(d.named[false], e.UID)
+		}
+		if e.Mode != 0 && d.Group {
+			d.named[true] = append(d.named[true], e.GID)
+		}
+	}
+	for _, id := range d.named[false] {
+		if id != 0 && d.users[id] != names.User(id) {
+			t.Fatalf("user %d is %q, want %q", id, d.users[id], names.User(id))
+		}
+	}
+	for _, id := range d.named[true] {
+		if id != 0 && d.groups[id] != names.Group(id) {
+			t.Fatalf("group %d is %q, want %q", id, d.groups[id], names.Group(id))
+		}
 	}
 }
 

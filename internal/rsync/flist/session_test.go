@@ -18,8 +18,8 @@ const sessions = "../testdata/sessions/"
 // A recording is the data that a stock client sent after the setup, with what was agreed there.
 type recording struct {
 	Options
-	atimes, acls, xattrs bool
-	data                 []byte // demultiplexed, from the file list on
+	atimes bool
+	data   []byte // demultiplexed, from the file list on
 }
 
 // record reads a recorded session; ok is false if its list is incremental.
@@ -115,7 +115,7 @@ func (rec *recording) options(cluster string) {
 	rec.Links, rec.Owner, rec.Group = letter(cluster, 'l'), letter(cluster, 'o'), letter(cluster, 'g')
 	rec.Devices, rec.Specials = letter(cluster, 'D'), letter(cluster, 'D')
 	rec.HardLinks, rec.Recurse = letter(cluster, 'H'), letter(cluster, 'r')
-	rec.acls, rec.xattrs, rec.atimes = letter(cluster, 'A'), letter(cluster, 'X'), letter(cluster, 'U')
+	rec.ACLs, rec.Xattrs, rec.atimes = letter(cluster, 'A'), letter(cluster, 'X'), letter(cluster, 'U')
 	if letter(cluster, 'c') {
 		rec.SumLen = 16 // xxh128 and md4, the only ones in the recordings
 	}
@@ -150,7 +150,6 @@ func skipFilters(b []byte) []byte {
 // Every non-incremental list that a stock client has sent is decoded, encoded again in the recorded order, and must
 // come out as it was, byte for byte. The exceptions:
 //   - before protocol 30, device and inode numbers of hard links are ours, of the same length;
-//   - ACLs, the ids that only they name, and xattrs (session 08) are cut out of the recording: they are not sent;
 //   - access times (session 18) change flags as well, so there only the entries are compared.
 func TestSessions(t *testing.T) {
 	files, err := filepath.Glob(sessions + "*.c2s.bin")
@@ -166,7 +165,7 @@ func TestSessions(t *testing.T) {
 				t.Skip("incremental list: not sent by this package")
 			}
 			d := newDecoder(rec.data, rec.Options)
-			d.atimes, d.acls, d.xattrs = rec.atimes, rec.acls, rec.xattrs
+			d.atimes = rec.atimes
 			if err := d.decode(); err != nil {
 				t.Fatal(err)
 			}
@@ -225,8 +224,13 @@ func spreadContent(list []Entry) {
 // The machine of the recordings.
 type rootNames struct{}
 
-func (rootNames) User(id uint32) string  { return map[uint32]string{0: "root"}[id] }
-func (rootNames) Group(id uint32) string { return map[uint32]string{0: "root"}[id] }
+func (rootNames) User(id uint32) string {
+	return map[uint32]string{0: "root", 65534: "nobody"}[id]
+}
+
+func (rootNames) Group(id uint32) string {
+	return map[uint32]string{0: "root", 65534: "nogroup"}[id]
+}
 
 // encoded returns the bytes of a list, unframed.
 func encoded(t testing.TB, list []Entry, o Options, names Names, ioError int32) []byte {

@@ -45,6 +45,8 @@ func (o Options) Check(e *Entry) error {
 		what = "special files are not transferred"
 	case e.IsRegular() && o.SumLen > 0 && len(e.Sum) != o.SumLen:
 		what = fmt.Sprintf("checksum of %d bytes where %d are agreed", len(e.Sum), o.SumLen)
+	case e.Attrs != nil:
+		return o.checkAttrs(e)
 	default:
 		return nil
 	}

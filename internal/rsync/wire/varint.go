@@ -25,6 +25,13 @@ func putVar(b *[maxVar]byte, v uint64, m int) int {
 	return n
 }
 
+// AppendVarint appends what [Writer.Varint] writes.
+func AppendVarint(dst []byte, v int32) []byte {
+	var b [maxVar]byte
+	n := putVar(&b, uint64(uint32(v)), 1)
+	return append(dst, b[:n]...)
+}
+
 func leadingOnes(n int) byte { return byte(uint16(0xff00) >> n) }
 
 // extraBytes tells from the first byte of a varint or varlong how many bytes follow beyond the fixed ones, at most 6.
