@@ -17,6 +17,9 @@ type item struct {
 	flags uint16
 	basis byte
 	xname string
+	// values are the places, in the entry's Attrs.Set, of the attributes whose values the server asks for.
+	values   []int
+	hasXattr bool // there is such a question, if only for none
 }
 
 // request reads what follows an index and answers it.
@@ -42,6 +45,9 @@ func (x *exchange) request(n int32) error {
 	}
 	it.place = int(x.order[n])
 	e := &x.b.Entries[it.place]
+	if err := x.askedValues(&it, e); err != nil {
+		return err
+	}
 	if it.flags&itemTransfer == 0 {
 		x.announce(&it, e)
 		x.echo(&it)
@@ -58,7 +64,7 @@ func (x *exchange) request(n int32) error {
 		x.echo(&it)
 		return nil
 	}
-	if x.asked[it.place]++; x.asked[it.place]&^askedSent > maxAsked {
+	if x.asked[it.place]++; x.requests(it.place) > maxAsked {
 		return wire.Errorf("data of %q asked for too often", e.Path)
 	}
 	h, err := delta.ReadHead(x.r, x.protocol, x.checksum.Hash.Size())
@@ -67,6 +73,9 @@ func (x *exchange) request(n int32) error {
 	}
 	return x.answer(&it, e, h)
 }
+
+// requests returns how often the data of an entry was asked for.
+func (x *exchange) requests(place int) uint8 { return x.asked[place] &^ (askedSent | askedBad) }
 
 // echo repeats what the server said, which is how an answer begins (7.2).
 func (x *exchange) echo(it *item) {
@@ -81,13 +90,16 @@ func (x *exchange) echo(it *item) {
 	if it.flags&itemXnameFollows != 0 {
 		x.w.Vstring(it.xname)
 	}
+	if it.hasXattr {
+		x.sendValues(it)
+	}
 }
 
 // announce records an item. What is asked for again is no news.
 func (x *exchange) announce(it *item, e *flist.Entry) {
 	f := x.flags(it.flags, e)
 	x.results[it.place].Items |= f
-	if x.asked[it.place]&^askedSent > 1 {
+	if x.requests(it.place) > 1 {
 		return
 	}
 	if ev := x.b.Events; ev != nil {
@@ -100,6 +112,9 @@ func (x *exchange) announce(it *item, e *flist.Entry) {
 // answer sends a file, or says that it is not sent.
 func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 	res := &x.results[it.place]
+	if (res.State == NotSent || res.State == Changed) && x.asked[it.place]&askedBad == 0 { // it went wrong the first time
+		res.State, res.Err = Pending, nil
+	}
 	f, err := x.b.Open(it.place)
 	if err != nil {
 		x.blame(res, err)
@@ -130,9 +145,6 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 	}
 	switch {
 	case err == nil && closed == nil:
-		if res.State == NotSent || res.State == Changed { // it went wrong the first time
-			res.State, res.Err = Pending, nil
-		}
 	case errors.Is(err, delta.ErrSource):
 		x.blame(res, err)
 	case err != nil:

@@ -36,6 +36,8 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.Devices, 'D')
 	add(o.Times, 't')
 	add(o.Perms, 'p')
+	add(o.ACLs, 'A')
+	add(o.Xattrs, 'X')
 	add(o.Checksum, 'c')
 	add(o.IgnoreTimes, 'I')
 	if o.announced() >= 30 {
@@ -167,6 +169,19 @@ func (d *Dialer) checkServer(o *Options, server int) error {
 		}
 	}
 	return nil
+}
+
+// checkProtocol refuses what has no form in the protocol agreed on.
+func (d *Dialer) checkProtocol(o *Options, protocol int) error {
+	if protocol >= 30 || !o.ACLs && !o.Xattrs {
+		return nil
+	}
+	option := "--acls"
+	if o.Xattrs {
+		option = "--xattrs"
+	}
+	return d.errorf(KindRefused, option, "install rsync 3.0 or later there, or do without it",
+		"it needs protocol 30, and %d is what both sides speak", protocol)
 }
 
 // sendArgs writes the arguments of the imaginary command to a daemon (1.4, 1.5). server is the version it announced.

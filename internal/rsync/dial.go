@@ -164,6 +164,9 @@ func (d *Dialer) handshake(c *conn, r *wire.Reader, w *wire.Writer, o *Options) 
 	if err := h.greet(); err != nil {
 		return 0, err
 	}
+	if err := d.checkProtocol(o, h.protocol); err != nil {
+		return 0, err
+	}
 	if err := h.module(); err != nil {
 		return 0, err
 	}
@@ -199,5 +202,6 @@ func (d *Dialer) versions(r *wire.Reader, w *wire.Writer, o *Options) (protocol 
 		return 0, d.errorf(KindProtocol, "remote shell", "install rsync 2.6 or later there",
 			"the server speaks protocol %d, the oldest that is understood is %d", theirs, minProtocol)
 	}
-	return min(o.announced(), int(theirs)), nil
+	protocol = min(o.announced(), int(theirs))
+	return protocol, d.checkProtocol(o, protocol)
 }

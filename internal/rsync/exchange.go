@@ -23,6 +23,8 @@ const (
 	maxAsked = 8
 	// askedSent marks, in the count of requests, a file that has been sent at least once.
 	askedSent = 0x80
+	// askedBad marks one that is not there as it was listed, because of its extended attributes.
+	askedBad = 0x40
 )
 
 // bits of MSG_IO_ERROR (4.3).
@@ -46,6 +48,7 @@ type exchange struct {
 	src     source
 	scratch delta.Scratch
 	skip    []byte
+	values  []int // scratch: item.values
 }
 
 func newExchange(s *Session, b *Batch) *exchange {
@@ -120,6 +123,8 @@ func (x *exchange) listOptions() flist.Options {
 		Links:       x.opts.Links,
 		HardLinks:   x.opts.HardLinks,
 		NumericIDs:  x.opts.NumericIDs,
+		ACLs:        x.opts.ACLs,
+		Xattrs:      x.opts.Xattrs,
 	}
 	if x.opts.Checksum {
 		o.SumLen = x.checksum.Hash.Size()

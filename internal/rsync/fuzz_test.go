@@ -39,6 +39,11 @@ func FuzzServer(f *testing.F) {
 		o.Protocol = 27 + int(protocol)%6
 		o.Acks, o.Delete, o.DryRun = options&1 != 0, options&2 != 0, options&4 != 0
 		o.Inplace, o.HardLinks, o.DeleteMissing = options&8 != 0, options&16 != 0, options&32 != 0
+		tree := recordedTree
+		if options&64 != 0 && o.Protocol >= 30 {
+			o.ACLs, o.Xattrs = true, true
+			tree = recordedAttrs
+		}
 		hello := greeting
 		if o.Protocol < 30 {
 			hello = "@RSYNCD: 32.0 md5\n@RSYNCD: OK\n\x01\x00\x00\x00"
@@ -53,7 +58,7 @@ func FuzzServer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries, content := recordedTree()
+		entries, content := tree()
 		b := recordedBatch(t, s, o, entries, content)
 		b.Events = &recorder{entries: entries}
 		p.arm()

@@ -8,8 +8,10 @@ type Options struct {
 	Protocol int // highest version to offer, 27 to 32; 0 = 32
 
 	Links, Perms, Times, Owner, Group, Devices, Specials, HardLinks bool // what of an entry is sent and set
-	NumericIDs                                                      bool // no names of users and groups
-	OmitDirTimes                                                    bool
+	// ACLs and Xattrs are what of Entry.Attrs is sent and set, from protocol 30 on; ACLs need Perms.
+	ACLs, Xattrs bool
+	NumericIDs   bool // no names of users and groups
+	OmitDirTimes bool
 
 	WholeFile, Checksum, IgnoreTimes, SizeOnly bool // what makes a file differ, and how it is sent
 	Existing, IgnoreExisting                   bool

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 )
@@ -167,12 +168,37 @@ func recordedDevices() ([]flist.Entry, map[string]string) {
 type rootNames struct{}
 
 func (rootNames) User(id uint32) string {
-	if id == 0 {
-		return "root"
-	}
-	return ""
+	return map[uint32]string{0: "root", 65534: "nobody"}[id]
 }
-func (n rootNames) Group(id uint32) string { return n.User(id) }
+
+func (rootNames) Group(id uint32) string {
+	return map[uint32]string{0: "root", 65534: "nogroup"}[id]
+}
+
+// longValue is the one value of the recordings that is not in the list.
+var longValue = strings.Repeat("v", 40)
+
+// recordedAttrs is recordedTree with what session 08 has beyond it.
+func recordedAttrs() ([]flist.Entry, map[string]string) {
+	entries, content := recordedTree()
+	const nobody = 65534
+	at := map[string]*attr.Attrs{
+		"edge1": {Access: &attr.ACL{User: 6, Group: 4, Other: 4, Mask: 6,
+			Names: []attr.ACE{{ID: nobody, Perm: 6}, {ID: nobody, Group: true, Perm: 4}}}},
+		"delta": {Set: attr.Set{attr.New("user.long", []byte(longValue))}},
+		"small": {Set: attr.Set{attr.New("user.short", []byte("abc"))}},
+		"hard":  {Set: attr.Set{attr.New("user.short", []byte("abc"))}},
+		"d": {Default: &attr.ACL{User: 7, Group: 5, Other: 5, Mask: 7,
+			Names: []attr.ACE{{ID: nobody, Perm: 7}}}},
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Attrs = at[e.Path]; e.Attrs != nil && e.Attrs.Access != nil {
+			e.Mode = 0o100664 // its group bits are the mask
+		}
+	}
+	return entries, content
+}
 
 // recordedBatch is a batch whose files are in memory. With -c it needs the session for the sums.
 func recordedBatch(t testing.TB, s *rsync.Session, o rsync.Options, entries []flist.Entry, content map[string]string) *rsync.Batch {
@@ -189,7 +215,8 @@ func recordedBatch(t testing.TB, s *rsync.Session, o rsync.Options, entries []fl
 			}
 		}
 	}
-	return &rsync.Batch{Entries: entries, Names: rootNames{}, Open: func(i int) (rsync.File, error) {
+	value := func(int, string) ([]byte, error) { return []byte(longValue), nil }
+	return &rsync.Batch{Entries: entries, Names: rootNames{}, Xattr: value, Open: func(i int) (rsync.File, error) {
 		c, ok := content[entries[i].Path]
 		if !ok {
 			return nil, fs.ErrNotExist

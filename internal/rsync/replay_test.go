@@ -83,8 +83,8 @@ func parseStream(t testing.TB, b []byte, protocol int, secluded bool) stream {
 	return s
 }
 
-// recordings are the sessions that we can repeat. Not among them: incremental recursion, compression, ACLs and xattrs,
-// times of last access.
+// recordings are the sessions that we can repeat. Not among them: incremental recursion, compression, times of
+// last access.
 var recordings = []struct {
 	name    string
 	options func(o *rsync.Options)
@@ -96,6 +96,8 @@ var recordings = []struct {
 }{
 	{name: "02-p32-aH-noinc", options: func(o *rsync.Options) { o.HardLinks = true }},
 	{name: "03-p32-aHc", options: func(o *rsync.Options) { o.HardLinks, o.Checksum = true, true }, entries: noBig},
+	{name: "08-p32-aHAX", options: func(o *rsync.Options) { o.HardLinks, o.ACLs, o.Xattrs = true, true, true },
+		entries: recordedAttrs},
 	{name: "09-p32-delete-missing", options: func(o *rsync.Options) { o.DeleteMissing = true },
 		entries: func() ([]flist.Entry, map[string]string) {
 			e, c := recordedTree()

@@ -13,7 +13,11 @@ type Batch struct {
 	Entries []flist.Entry // in any order; every parent directory must be among them (6.1), "." need not
 	// Open opens the regular file at Entries[i]. It is called from one goroutine, in the order in which the server asks;
 	// a file may be asked for twice. An error makes the entry NotSent; fs.ErrNotExist counts as vanished.
-	Open   func(i int) (File, error)
+	Open func(i int) (File, error)
+	// Xattr returns the value of an extended attribute of Entries[i], of those in its Attrs that are too long to be there,
+	// when the server asks for it. An error makes the entry NotSent, another value than the listed one Changed. It must be
+	// set if such attributes are sent; it is called like Open.
+	Xattr  func(i int, name string) ([]byte, error)
 	Filter []string    // rules as they stand on the wire, sent when the options make the server expect them (5.1)
 	Names  flist.Names // nil = none, as with NumericIDs
 	Events Events      // may be nil
