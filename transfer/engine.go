@@ -47,15 +47,18 @@ type Engine struct {
 	trees    []listJob        // Dirs and Trees of live changes, in flight
 	guard    *deletions       // nil: not following, or without a limit
 
-	following  bool // until ctx ends
-	paused     bool
-	links      linkIndex
-	trouble    trouble
-	asked      chan func()
-	inbox      inbox
-	round      bool // directories are locked to be pruned
-	roundLeft  int  // of them, how many more may be
-	pruneLists int  // of them, how many are being listed
+	following   bool // until ctx ends
+	paused      bool
+	links       linkIndex
+	searching   bool // names of inodes are
+	searchAfter time.Time
+	searches    chan map[link]struct{} // to the searcher, which has room for the only one
+	trouble     trouble
+	asked       chan func()
+	inbox       inbox
+	round       bool // directories are locked to be pruned
+	roundLeft   int  // of them, how many more may be
+	pruneLists  int  // of them, how many are being listed
 
 	listing    int // directories being listed
 	running    [2]int
@@ -116,7 +119,8 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
-		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: linkIndex{},
+		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
+		searches: make(chan map[link]struct{}, 1),
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
@@ -186,6 +190,7 @@ func (e *Engine) run(ctx, work context.Context) error {
 	for range e.most {
 		workers.Go(func() error { return e.sender(work, batches, outcomes) })
 	}
+	workers.Go(func() error { return e.searcher(work) })
 	err := e.loop(ctx, lists, listings, batches, outcomes)
 	stop(err)
 	close(lists)
@@ -241,6 +246,7 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 		}
 		e.flush(next == nil)
 		e.nextDeletion(now)
+		e.nextSearch(now)
 		lane, b := 0, live
 		if b == nil || e.guard.first() {
 			lane, b = e.nextBatch()
@@ -383,6 +389,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if d := e.guard; d != nil && !d.due.IsZero() && (due.IsZero() || d.due.Before(due)) {
 		due = d.due
+	}
+	if e.searchable() && (due.IsZero() || e.searchAfter.Before(due)) {
+		due = e.searchAfter
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t

@@ -32,7 +32,7 @@ func (e *Engine) add(l listed) {
 		visited[queue.Join(l.path, name)] = struct{}{}
 	}
 	e.report(l, visited)
-	e.seeLinks(l.children)
+	e.seeLinks(l.children, false)
 	if e.cfg.Delete && l.err == nil {
 		if !e.following && e.fits(l) {
 			e.addContent(l)

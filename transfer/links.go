@@ -1,36 +1,53 @@
 package transfer
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/scan"
 )
 
 // A linkIndex knows the names of inodes that have several. The kernel reports a change by the name that was used; the
 // others are as stale at the destination. It costs memory for such inodes only, and its names may be out of date: an
 // item too many does no harm.
-type linkIndex map[link]*linked
-
-type linked struct {
-	ctime int64 // of the state whose change all names know of, nanoseconds
-	names map[string]struct{}
+//
+// A name that was looked at while its inode had no other is not in it: it is hidden when another one comes. Where the
+// index has fewer names than the inode, they are searched for, once: whatever name comes later is told by an event.
+type linkIndex struct {
+	inodes map[link]*linked
+	hidden map[link]struct{} // fewer names than the inode has, and never searched for
+	live   bool              // one of them was seen to change
 }
 
-// see notes that c is a name of its inode. It returns the names that are not known to be looked at in the inode's newest
-// state.
-func (x linkIndex) see(c *child) []string {
-	l := x[c.link]
+type linked struct {
+	ctime    int64 // of the state whose change all names know of, nanoseconds
+	names    map[string]struct{}
+	searched bool
+}
+
+func newLinkIndex() linkIndex {
+	return linkIndex{inodes: map[link]*linked{}, hidden: map[link]struct{}{}}
+}
+
+// see notes that c is a name of its inode; live tells that it changed, and was not just listed. It returns the names
+// that are not known to be looked at in the inode's newest state.
+func (x *linkIndex) see(c *child, live bool) []string {
+	l := x.inodes[c.link]
 	if c.nlink < 2 && l == nil || isDir(c.entry.Mode) {
 		return nil
 	}
 	ctime := c.version.ctime*1e9 + int64(c.version.ctimeNsec)
 	if l == nil {
 		l = &linked{ctime: ctime, names: map[string]struct{}{}}
-		x[c.link] = l
+		x.inodes[c.link] = l
 	}
 	l.names[c.entry.Path] = struct{}{}
+	x.hide(c, l, live)
 	if c.nlink < 2 {
-		delete(x, c.link) // its other names are gone, and told so by events of their own
+		delete(x.inodes, c.link) // its other names are gone, and told so by events of their own
 		return nil
 	}
 	switch {
@@ -40,23 +57,111 @@ func (x linkIndex) see(c *child) []string {
 		return []string{c.entry.Path} // a newer state was seen by another name: this look at it is stale
 	}
 	l.ctime = ctime
-	others := make([]string, 0, len(l.names)-1)
-	for name := range l.names {
-		if name != c.entry.Path {
-			others = append(others, name)
-		}
+	return l.others(c.entry.Path)
+}
+
+// hide notes whether names are missing.
+func (x *linkIndex) hide(c *child, l *linked, live bool) {
+	if l.searched || uint64(len(l.names)) >= c.nlink {
+		delete(x.hidden, c.link)
+		return
 	}
-	return others
+	x.hidden[c.link] = struct{}{}
+	x.live = x.live || live
+}
+
+func (l *linked) others(than string) []string {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(l.names)), func(name string) bool { return name == than })
 }
 
 // seeLinks queues the other names of what changed.
-func (e *Engine) seeLinks(children []child) {
+func (e *Engine) seeLinks(children []child, live bool) {
 	if !e.following {
 		return
 	}
 	for i := range children {
-		for _, other := range e.links.see(&children[i]) {
+		for _, other := range e.links.see(&children[i], live) {
 			e.queue.Add(queue.Item{Kind: queue.Path, Path: other}, time.Now())
+		}
+	}
+}
+
+// A search for hidden names reads the names of the whole tree. It takes no more than this part of the time, and no
+// search begins sooner after the last one.
+const (
+	searchShare = 10
+	searchPause = time.Second
+)
+
+// searchable reports whether names are to be searched for. While the pass has not been everywhere, it brings most of
+// them along.
+func (e *Engine) searchable() bool {
+	passing := e.queue.Trees() > 0 || e.listing > 0
+	return len(e.links.hidden) > 0 && !e.searching && !e.paused && (e.links.live || !passing)
+}
+
+// nextSearch has names searched for.
+func (e *Engine) nextSearch(now time.Time) {
+	if !e.searchable() || now.Before(e.searchAfter) {
+		return
+	}
+	e.searching = true
+	e.searches <- e.links.hidden
+	e.links.hidden, e.links.live = map[link]struct{}{}, false
+}
+
+// searcher searches until ctx ends.
+func (e *Engine) searcher(ctx context.Context) error {
+	for {
+		select {
+		case inodes := <-e.searches:
+			e.search(ctx, inodes)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// search looks for all names of inodes.
+func (e *Engine) search(ctx context.Context, inodes map[link]struct{}) {
+	began := time.Now()
+	numbers := make(map[uint64]struct{}, len(inodes))
+	for l := range inodes {
+		numbers[l.ino] = struct{}{}
+	}
+	names := map[link][]string{}
+	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem}
+	if scope := e.rootScope.Load(); scope != nil && !e.cfg.Filter.HasMerge() {
+		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
+	}
+	err := e.cfg.Root.Find(ctx, opts, numbers, func(p string) {
+		st, _, err := e.cfg.Root.Stat(p)
+		if at := (link{st.Dev, st.Ino}); err == nil && !isDir(st.Mode) {
+			names[at] = append(names[at], p)
+		}
+	})
+	e.ask(ctx, func() {
+		e.searching = false
+		e.searchAfter = time.Now().Add(max(searchPause, searchShare*time.Since(began)))
+		if err == nil {
+			e.foundNames(inodes, names)
+		}
+	})
+}
+
+// foundNames takes the names that a search found: those that were hidden may be stale.
+func (e *Engine) foundNames(inodes map[link]struct{}, names map[link][]string) {
+	for at := range inodes {
+		l := e.links.inodes[at]
+		if l == nil {
+			continue
+		}
+		l.searched = true
+		for _, p := range names[at] {
+			if _, known := l.names[p]; !known {
+				l.names[p] = struct{}{}
+				e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, time.Now())
+			}
 		}
 	}
 }

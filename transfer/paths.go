@@ -182,7 +182,7 @@ func (e *Engine) settleLookup(l *lookup) {
 	if l == nil {
 		return
 	}
-	e.seeLinks(l.linked)
+	e.seeLinks(l.linked, l.live)
 	for _, p := range l.gone {
 		e.counters.vanished.Add(1)
 		e.done(p)

@@ -13,6 +13,11 @@ import (
 // never twice at once. The error is that of ctx.
 func (r *Root) Count(ctx context.Context, o Options, progress func(n int64)) (int64, error) {
 	c := &counter{root: r, o: o, progress: progress}
+	return c.run(ctx)
+}
+
+// run reads the names of the whole tree.
+func (c *counter) run(ctx context.Context) (int64, error) {
 	c.changed.L = &c.mu
 	c.todo = []group{{names: []string{"."}}}
 	stop := context.AfterFunc(ctx, c.stop)
@@ -33,6 +38,7 @@ type counter struct {
 	root     *Root
 	o        Options
 	progress func(int64)
+	each     func(dir string, e *ref) // called for each entry, by several goroutines; may be nil
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -116,6 +122,9 @@ func (c *counter) read(ctx context.Context, dir string) (n int, dirs []string) {
 			isDir, ok := c.kind(fd, dir, &refs[i])
 			if ok {
 				n++
+			}
+			if ok && c.each != nil {
+				c.each(dir, &refs[i])
 			}
 			if ok && isDir {
 				dirs = append(dirs, refs[i].name)
