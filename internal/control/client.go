@@ -75,28 +75,18 @@ func find(dir string) (string, error) {
 // ends, at most half a minute. The error is a *Refused if the service said no, and
 // else an *AskError, or ctx's.
 func Ask(ctx context.Context, path string, r Request) (Answer, error) {
-	if err := r.check(); err != nil {
-		return Answer{}, &Refused{Reason: err.Error()}
-	}
-	line, err := json.Marshal(r)
+	line, err := r.encode()
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(line)+1 > maxRequest {
-		return Answer{}, &Refused{Reason: errTooLong.Error()}
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := dial(ctx, path)
 	if err != nil {
-		if ctx.Err() != nil {
-			return Answer{}, ctx.Err()
-		}
-		return Answer{}, unreachable(path, bare(err))
+		return Answer{}, err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(askTimeout))
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
-	p, err := exchange(conn, append(line, '\n'))
+	p, err := exchange(conn, line)
 	if err != nil && len(p) == 0 {
 		if ctx.Err() != nil {
 			return Answer{}, ctx.Err()
@@ -104,6 +94,33 @@ func Ask(ctx context.Context, path string, r Request) (Answer, error) {
 		return Answer{}, silent(path, bare(err))
 	}
 	return decodeAnswer(path, p)
+}
+
+// encode is the line to send.
+func (r Request) encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, &Refused{Reason: err.Error()}
+	}
+	line, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(line)+1 > maxRequest {
+		return nil, &Refused{Reason: errTooLong.Error()}
+	}
+	return append(line, '\n'), nil
+}
+
+func dial(ctx context.Context, path string) (*net.UnixConn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		return conn.(*net.UnixConn), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return nil, unreachable(path, bare(err))
 }
 
 // exchange sends a line and reads all of the answer.

@@ -15,8 +15,20 @@
 // version. Keys may be added to any object; none is renamed or gets another
 // meaning. A request is at most 64 KiB and an answer at most 16 MiB.
 //
+// A cutover is answered by many lines: news, and the report at last.
+//
+//	{"do":"cutover","cutover":{"freeze_hook":"systemctl stop app",...}}
+//
+//	{"syncd":1,"event":{"state":"draining",...}}
+//	{"syncd":1,"report":{"outcome":"done",...}}
+//
+// The client that asked for it keeps its side of the connection open. When it
+// closes that, or is gone, the cutover is given up and the source thawed; up to the
+// end of its own side the service goes on to tell how that goes.
+//
 // Who may open the socket may steer the service: it belongs to the service's
-// user and has mode 0600. There is no other check.
+// user and has mode 0600. There is no other check. By a cutover's hooks that means to
+// run any command as the user of the service, most often root.
 package control
 
 import (

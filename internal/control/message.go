@@ -1,11 +1,14 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/syncd/syncd/internal/cutover"
 )
 
 // An Action is what a request wants done.
@@ -13,11 +16,12 @@ type Action string
 
 // The actions.
 const (
-	DoStatus Action = "status"
-	DoPause  Action = "pause"
-	DoResume Action = "resume"
-	DoSet    Action = "set" // Key and Value
-	DoWhy    Action = "why" // Path
+	DoStatus  Action = "status"
+	DoPause   Action = "pause"
+	DoResume  Action = "resume"
+	DoSet     Action = "set"     // Key and Value
+	DoWhy     Action = "why"     // Path
+	DoCutover Action = "cutover" // Cutover; by Cutover, not by Ask
 )
 
 // A Request is one question or order.
@@ -26,6 +30,8 @@ type Request struct {
 	Key   string `json:"key,omitempty"`
 	Value string `json:"value,omitempty"`
 	Path  string `json:"path,omitempty"` // any bytes; relative to the root of the tree, or absolute
+
+	Cutover *cutover.Plan `json:"cutover,omitempty"`
 }
 
 // An Answer is what came of a request.
@@ -34,6 +40,9 @@ type Answer struct {
 	Error  string  `json:"error,omitempty"` // why not; Ask makes a Refused of it
 	Status *Status `json:"status,omitempty"`
 	Why    *Why    `json:"why,omitempty"`
+
+	Event  *cutover.Event  `json:"event,omitempty"`  // more will come
+	Report *cutover.Report `json:"report,omitempty"` // of the cutover, and the end of it
 }
 
 // A Handler does what is asked. The server calls it from several goroutines at
@@ -47,6 +56,15 @@ type Handler interface {
 	Why(path string) (Why, error)
 }
 
+// A Cutter is a Handler that can cut over.
+type Cutter interface {
+	// Cutover does what the plan says and tells emit how it goes. The server calls it
+	// once at a time, and waits until it returns: it does so only when the source
+	// serves again or the destination has taken over, also if ctx ends, which says that
+	// nobody wants it any more. The error is that it was not begun.
+	Cutover(ctx context.Context, plan cutover.Plan, emit func(cutover.Event)) (*cutover.Report, error)
+}
+
 // decodeRequest reads what a client sent, without its line feed.
 func decodeRequest(p []byte) (Request, error) {
 	var r Request
@@ -58,8 +76,16 @@ func decodeRequest(p []byte) (Request, error) {
 
 // check refuses what no handler could answer.
 func (r Request) check() error {
-	hasSet, hasPath := r.Key != "" || r.Value != "", r.Path != ""
+	hasSet, hasPath, hasPlan := r.Key != "" || r.Value != "", r.Path != "", r.Cutover != nil
+	if hasPlan != (r.Do == DoCutover) {
+		return errors.New("cutover takes a plan under the key cutover, and nothing else does")
+	}
 	switch r.Do {
+	case DoCutover:
+		if hasSet || hasPath {
+			return fmt.Errorf("%s takes nothing else", r.Do)
+		}
+		return r.Cutover.Check()
 	case DoStatus, DoPause, DoResume:
 		if hasSet || hasPath {
 			return fmt.Errorf("%s takes nothing else", r.Do)
@@ -73,7 +99,7 @@ func (r Request) check() error {
 			return errors.New("why takes a path")
 		}
 	default:
-		return fmt.Errorf("unknown request %.40q: it is status, pause, resume, set or why", r.Do)
+		return fmt.Errorf("unknown request %.40q: it is status, pause, resume, set, why or cutover", r.Do)
 	}
 	return nil
 }
@@ -102,12 +128,17 @@ func answer(h Handler, r Request) Answer {
 		}
 	}
 	if err != nil {
-		a.Error = unicode(err.Error())
-		if a.Error == "" {
-			a.Error = "refused"
-		}
+		return refusal(err)
 	}
 	return a
+}
+
+// refusal is the answer of a handler that does not want to.
+func refusal(err error) Answer {
+	if text := unicode(err.Error()); text != "" {
+		return Answer{Error: text}
+	}
+	return Answer{Error: "refused"}
 }
 
 // writeAnswer sends a as one line, or says that it would be too long.

@@ -32,6 +32,7 @@ type Server struct {
 	listener *net.UnixListener
 	grace    time.Duration
 	close    sync.Once
+	cutting  sync.Mutex // held by the one cutover that runs
 }
 
 // Listen makes a socket of mode 0600 at path. Clients may connect from now on;
@@ -72,8 +73,8 @@ func (s *Server) Close() error {
 
 // Run answers clients until ctx ends, and then returns nil. A request that has
 // come in by then is still answered if that takes less than a second, or told that
-// the service has ended; all other connections are closed and the socket is gone when Run returns. Run is called
-// once.
+// the service has ended; all other connections are closed and the socket is gone when Run returns. A cutover is told to
+// give up, and waited for until the source is thawed. Run is called once.
 func (s *Server) Run(ctx context.Context, h Handler) error {
 	defer s.Close()
 	stop := context.AfterFunc(ctx, func() { s.Close() })
@@ -104,7 +105,7 @@ func (s *Server) Run(ctx context.Context, h Handler) error {
 			return fmt.Errorf("control socket %s: %w", s.path, bare(err))
 		}
 		clients.Go(func() {
-			serve(ctx, work, conn, h)
+			s.serve(ctx, work, conn, h)
 			<-slots
 		})
 	}
@@ -128,7 +129,7 @@ func (s *Server) accept(ctx context.Context) (net.Conn, error) {
 
 // serve answers one client and closes the connection. A client that has not asked
 // yet is dropped when ctx ends, one that has when work does.
-func serve(ctx, work context.Context, conn net.Conn, h Handler) {
+func (s *Server) serve(ctx, work context.Context, conn net.Conn, h Handler) {
 	defer conn.Close()
 	conn.SetReadDeadline(time.Now().Add(readTimeout))
 	hurry := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
@@ -144,6 +145,10 @@ func serve(ctx, work context.Context, conn net.Conn, h Handler) {
 		r, err := decodeRequest(line)
 		if err != nil {
 			a.Error = err.Error()
+			break
+		}
+		if r.Do == DoCutover {
+			a = s.cutOver(ctx, conn, h, *r.Cutover)
 			break
 		}
 		a = within(work, func() Answer { return answer(h, r) })

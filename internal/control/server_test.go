@@ -183,7 +183,7 @@ func TestAnswerWithoutJSON(t *testing.T) {
 // one serves a client over a pipe, whose time is that of the bubble.
 func one(ctx, work context.Context, h Handler) net.Conn {
 	client, server := net.Pipe()
-	go serve(ctx, work, server, h)
+	go new(Server).serve(ctx, work, server, h)
 	return client
 }
 
@@ -223,7 +223,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 		done := make(chan struct{})
 		begin := time.Now()
 		go func() {
-			serve(t.Context(), t.Context(), server, steady())
+			new(Server).serve(t.Context(), t.Context(), server, steady())
 			close(done)
 		}()
 		io.WriteString(client, `{"do":"status"}`+"\n")
@@ -254,7 +254,7 @@ func TestEndDropsClientThatDoesNotRead(t *testing.T) {
 		work, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
-			serve(work, work, server, steady())
+			new(Server).serve(work, work, server, steady())
 			close(done)
 		}()
 		io.WriteString(client, `{"do":"status"}`+"\n")
