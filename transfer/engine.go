@@ -27,7 +27,8 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	dest     destination
-	spare    *spare // nil with a local destination
+	spare    *spare  // nil with a local destination
+	reaper   *reaper // the same
 	names    flist.Names
 	session  rsync.Options // the user's, with what the first session taught
 	protocol int
@@ -171,6 +172,7 @@ func (e *Engine) setFilter(l *filter.List) error {
 func (e *Engine) Run(ctx context.Context) error {
 	e.counters.begin()
 	defer e.counters.end()
+	defer e.closeConnections()
 	if err := e.prime(ctx); err != nil {
 		return err
 	}

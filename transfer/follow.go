@@ -30,7 +30,7 @@ func (e *Engine) Follow(ctx context.Context) error {
 	}
 	e.counters.begin()
 	defer e.counters.end()
-	defer e.closeSpare()
+	defer e.closeConnections()
 	e.queue.AddTree(".", nil)
 	if err := e.awaitDestination(ctx); err != nil {
 		return err
@@ -100,9 +100,11 @@ func (e *Engine) drain(ctx context.Context, listings <-chan listed, outcomes <-c
 	return context.Cause(ctx)
 }
 
-func (e *Engine) closeSpare() {
+// closeConnections ends those that no session has any more.
+func (e *Engine) closeConnections() {
 	if e.spare != nil {
 		e.spare.close()
+		e.reaper.close()
 	}
 }
 

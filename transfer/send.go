@@ -22,7 +22,7 @@ type destination interface {
 
 // remote is a destination reached over a connection of its own for each session.
 type remote struct {
-	dialer   *rsync.Dialer
+	reaper   *reaper
 	protocol func(int)
 	spare    *spare
 	live     func(rsync.Options) bool // are these options worth a spare session?
@@ -39,7 +39,7 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsy
 			return report, err
 		}
 	}
-	s, err := r.dialer.Connect(ctx, o)
+	s, err := r.reaper.connect(ctx, o)
 	if err != nil {
 		return &rsync.Report{}, err
 	}
@@ -51,7 +51,8 @@ func (r remote) over(ctx context.Context, s *rsync.Session, b *rsync.Batch, o rs
 	if o.Checksum {
 		b = summed(b, s.Checksum())
 	}
-	return s.Send(ctx, b)
+	defer r.reaper.reap(s)
+	return s.Settle(ctx, b)
 }
 
 // summed returns b with the checksums of its regular files. One that cannot be read gets a sum that nothing has, so
@@ -91,8 +92,9 @@ func (e *Engine) newDestination() (destination, error) {
 	}
 	d := e.cfg.Dialer
 	d.Wrap = e.wrap
-	e.spare = newSpare(&d)
-	return remote{&d, func(p int) { e.counters.protocol.Store(int64(p)) }, e.spare, e.isLive}, nil
+	e.reaper = newReaper(&d)
+	e.spare = newSpare(e.reaper)
+	return remote{e.reaper, func(p int) { e.counters.protocol.Store(int64(p)) }, e.spare, e.isLive}, nil
 }
 
 // wrap limits and counts what moves on a connection.

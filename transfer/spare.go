@@ -14,7 +14,7 @@ const spareAfter = time.Minute
 // A spare is a session opened ahead of need, up to the point where the file list is due: a change then costs one round
 // trip and not six. There is one, for the options that live batches have. Its methods are safe for concurrent use.
 type spare struct {
-	dialer *rsync.Dialer
+	reaper *reaper
 
 	mu       sync.Mutex
 	session  *rsync.Session
@@ -28,8 +28,8 @@ type spare struct {
 	openers sync.WaitGroup
 }
 
-func newSpare(d *rsync.Dialer) *spare {
-	p := &spare{dialer: d}
+func newSpare(r *reaper) *spare {
+	p := &spare{reaper: r}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
 }
@@ -62,7 +62,7 @@ func (p *spare) fill(o rsync.Options) {
 	}
 	p.opening = true
 	p.openers.Go(func() {
-		s, err := p.dialer.Connect(p.ctx, o)
+		s, err := p.reaper.connect(p.ctx, o)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.opening = false

@@ -31,6 +31,7 @@ type remark struct {
 // shell, and read at the end.
 type words struct {
 	events sync.Mutex // held while a method of Events runs
+	over   bool       // none may any more; guarded by events
 
 	mu       sync.Mutex
 	x        *exchange                // whose list indexes refer to; nil before there is one
@@ -73,11 +74,21 @@ func (s *words) tell(ev Events, m remark) {
 	}
 	s.events.Lock()
 	defer s.events.Unlock()
+	if s.over {
+		return
+	}
 	for _, line := range splitLines(m.text) {
 		if line != "" {
 			ev.Message(m.tag, oneLine(line))
 		}
 	}
+}
+
+// hush keeps from the caller what comes from now on.
+func (s *words) hush() {
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.over = true
 }
 
 // exited reports whether the server has said that it ends.
@@ -162,7 +173,9 @@ func (s *Session) deletion(p []byte) error {
 	if ev := x.b.Events; ev != nil {
 		s.said.events.Lock()
 		defer s.said.events.Unlock()
-		ev.Deleted(name, dir)
+		if !s.said.over {
+			ev.Deleted(name, dir)
+		}
 	}
 	return nil
 }
