@@ -1,0 +1,317 @@
+package catalogue
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sys/unix"
+)
+
+var file = Version{Size: 5, Mtime: 1e9, Ctime: 2e9, Ino: 7, Mode: unix.S_IFREG | 0o644, UID: 1, GID: 2}
+
+// tempDir is a directory where syncing costs nothing, if there is one.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "catalogue")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func mustOpen(t *testing.T, dir string, id Identity, o Options) (*Store, Opened) {
+	t.Helper()
+	s, opened, err := Open(dir, id, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, opened
+}
+
+func mustApply(t *testing.T, s *Store, changes ...Change) {
+	t.Helper()
+	if err := s.Apply(changes...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustClose(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenMakesItsDirectoryForUsAlone(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "state", "catalogue")
+	s, opened := mustOpen(t, dir, nil, Options{})
+	if opened != (Opened{Fresh: true}) {
+		t.Errorf("new: %+v", opened)
+	}
+	mustClose(t, s)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, opened = mustOpen(t, dir, nil, Options{})
+	defer mustClose(t, s)
+	if opened != (Opened{}) {
+		t.Errorf("again: %+v", opened)
+	}
+	st, err := os.Stat(dir)
+	if err != nil || st.Mode() != fs.ModeDir|0o700 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+}
+
+func TestAnotherIdentityBeginsAfresh(t *testing.T) {
+	id := Identity{{"destination", "host::\xffmodule"}, {"source", "/srv"}, {"owner", "true"}}
+	for _, test := range []struct {
+		now    Identity
+		reason string
+	}{
+		{Identity{{"destination", "host::\xffmodule"}, {"source", "/srv"}, {"owner", "true"}}, ""},
+		{Identity{{"destination", "host::\xfemodule"}, {"source", "/srw"}, {"owner", "true"}},
+			`destination is "host::\xfemodule" and was "host::\xffmodule"`},
+		{Identity{{"destination", "host::\xffmodule"}, {"source", "/srv"}}, `owner was "true" and is not set`},
+		{Identity{{"destination", "host::\xffmodule"}, {"source", "/srv"}, {"owner", "true"}, {"group", "no"}},
+			`group is "no" and was not set`},
+		{Identity{{"destination", "host::\xffmodule"}, {"root", "/srv"}}, `root is "/srv" where source was "/srv"`},
+	} {
+		dir := tempDir(t)
+		s, _ := mustOpen(t, dir, id, Options{})
+		mustApply(t, s, Put("a", file, false))
+		mustClose(t, s)
+		s, opened := mustOpen(t, dir, test.now, Options{})
+		fresh := test.reason != ""
+		if want := (Opened{Fresh: fresh, Reason: test.reason}); opened != want {
+			t.Errorf("%+v, want %+v", opened, want)
+		}
+		if _, found, err := s.Get("a"); err != nil || found == fresh {
+			t.Errorf("%v: found %v, %v", test.now, found, err)
+		}
+		if got := s.Counts().Files == 0; got != fresh {
+			t.Errorf("%v: %+v", test.now, s.Counts())
+		}
+		mustClose(t, s)
+		s, opened = mustOpen(t, dir, test.now, Options{})
+		if opened != (Opened{}) {
+			t.Errorf("again: %+v", opened)
+		}
+		mustClose(t, s)
+	}
+}
+
+func TestAnotherFormatBeginsAfresh(t *testing.T) {
+	dir := tempDir(t)
+	s, _ := mustOpen(t, dir, nil, Options{})
+	m, err := readMeta(s.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Format++
+	if err := m.write(s.db); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	_, opened := mustOpen(t, dir, nil, Options{})
+	if !opened.Fresh || opened.Reason != "its format is 1 and was 2" {
+		t.Errorf("%+v", opened)
+	}
+}
+
+func TestAfterACrashOfTheMachineAllIsDoubt(t *testing.T) {
+	proven := Verified("d/a", file, 9, [16]byte{1}, MD5)
+	for _, test := range []struct {
+		name  string
+		boot  string
+		clean bool
+		want  Opened
+	}{
+		{name: "killed", boot: "1"},
+		{name: "stopped and started", boot: "2", clean: true},
+		{name: "crashed", boot: "2", want: Opened{Unclean: true, Reason: "the machine stopped while it was open"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := tempDir(t)
+			s, _ := mustOpen(t, dir, nil, Options{bootID: "1"})
+			mustApply(t, s, Put("d/a", file, false), proven, Complete("d", true), Complete(".", true))
+			if test.clean {
+				mustClose(t, s)
+			} else {
+				kill(s)
+			}
+			s, opened := mustOpen(t, dir, nil, Options{bootID: test.boot})
+			if opened != test.want {
+				t.Fatalf("%+v", opened)
+			}
+			want := proven.record
+			want.State, want.Name = Known, "a"
+			counts := Counts{1, 5, 1, 5}
+			if opened.Unclean {
+				want = Record{Name: "a", Version: file}
+				counts = Counts{}
+			}
+			records, complete, err := s.Dir("d")
+			if err != nil || len(records) != 1 || records[0] != want || complete == opened.Unclean || s.Counts() != counts {
+				t.Errorf("%+v, complete %v, %v, %+v", records, complete, err, s.Counts())
+			}
+			if !opened.Unclean {
+				return
+			}
+			// What is learned now holds.
+			mustApply(t, s, Put("d/a", file, false), Complete("d", true))
+			kill(s)
+			s, opened = mustOpen(t, dir, nil, Options{bootID: test.boot})
+			records, complete, err = s.Dir("d")
+			if err != nil || opened != (Opened{}) || !complete || records[0].State != Known || s.Counts().Files != 1 {
+				t.Errorf("later: %+v, %+v, complete %v, %v", opened, records, complete, err)
+			}
+		})
+	}
+}
+
+func TestOnlyOneProcessHasAStore(t *testing.T) {
+	dir := tempDir(t)
+	s, _ := mustOpen(t, dir, nil, Options{})
+	_, _, err := Open(dir, nil, Options{})
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() || locked.Dir != dir {
+		t.Fatalf("%v", err)
+	}
+	if !strings.Contains(err.Error(), "--state-dir") {
+		t.Errorf("no remedy in %q", err)
+	}
+	mustClose(t, s)
+	s, _ = mustOpen(t, dir, nil, Options{})
+	mustClose(t, s)
+}
+
+func TestClosedStore(t *testing.T) {
+	s, _ := mustOpen(t, tempDir(t), nil, Options{})
+	mustClose(t, s)
+	mustClose(t, s)
+	_, _, err := s.Dir(".")
+	_, _, gerr := s.Get("a")
+	_, perr := s.Paths(1)
+	_, _, uerr := s.Unproven(t.Context(), "", 0, 1)
+	for _, err := range []error{err, gerr, perr, uerr, s.Apply(MarkDoubt("a"))} {
+		if !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	}
+}
+
+// tables makes a store with two tables, and something in its log.
+func tables(t *testing.T, dir string) {
+	s, _ := mustOpen(t, dir, nil, Options{})
+	for i := range 2000 {
+		v := file
+		v.Ino = uint64(i)
+		mustApply(t, s, Put(strings.Repeat("d", i%9+1)+"/"+strings.Repeat("x", i/9%200+1), v, false))
+		if i == 1000 {
+			if err := s.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kill(s)
+}
+
+// readAll reads what can be read.
+func readAll(s *Store) error {
+	for i := range 9 {
+		if _, _, err := s.Dir(strings.Repeat("d", i+1)); err != nil {
+			return err
+		}
+	}
+	for i := range uint64(2000) {
+		if _, err := s.Paths(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Whatever has happened to the files: Open begins afresh and says so, or a method says later that data is damaged, after
+// which the next Open begins afresh; or the damage is where nothing is read.
+func TestDamagedStoreIsSetAside(t *testing.T) {
+	whole := tempDir(t)
+	tables(t, whole)
+	entries, err := os.ReadDir(filepath.Join(whole, dbName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damages := map[string]func([]byte) []byte{
+		"empty": func(b []byte) []byte { return nil },
+		"half":  func(b []byte) []byte { return b[:len(b)/2] },
+		"a bit": func(b []byte) []byte { b[len(b)/4] ^= 4; return b },
+		"front": func(b []byte) []byte { b[0] ^= 0xff; return b },
+		"zeros": func(b []byte) []byte { clear(b[len(b)*2/3 : len(b)*3/4]); return b },
+		"end":   func(b []byte) []byte { b[len(b)-3] ^= 0x10; return b },
+		"gone":  nil,
+	}
+	noticed := map[string]int{}
+	for _, e := range entries {
+		for name, damage := range damages {
+			dir := tempDir(t)
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, dbName, e.Name())
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if damage == nil {
+				err = os.Remove(path)
+			} else if len(b) > 3 {
+				err = os.WriteFile(path, damage(b), 0o600)
+			} else {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, opened, err := Open(dir, nil, Options{})
+			if err != nil {
+				t.Fatalf("%s, %s: %v", e.Name(), name, err)
+			}
+			if err := readAll(s); err != nil {
+				noticed["later"]++
+				if !pebble.IsCorruptionError(err) && !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s, %s: %v", e.Name(), name, err)
+				}
+				if again := s.Apply(MarkDoubt("a")); !errors.Is(again, err) {
+					t.Errorf("%s, %s: first %v, then %v", e.Name(), name, err, again)
+				}
+				s.Close()
+				s, opened, err = Open(dir, nil, Options{})
+				if err != nil || !opened.Fresh {
+					t.Fatalf("%s, %s: %+v, %v", e.Name(), name, opened, err)
+				}
+			}
+			if opened.Fresh {
+				noticed["by Open"]++
+				aside, _ := filepath.Glob(filepath.Join(dir, asideName+"*"))
+				if len(aside) != 1 && !strings.Contains(opened.Reason, "failed") {
+					t.Errorf("%s, %s: set aside %q, %+v", e.Name(), name, aside, opened)
+				}
+				if err := readAll(s); err != nil {
+					t.Errorf("%s, %s: afresh: %v", e.Name(), name, err)
+				}
+			}
+			mustApply(t, s, Put("a", file, false))
+			mustClose(t, s)
+		}
+	}
+	// What is not noticed is the end of a log, which a kill leaves torn too, and files without meaning.
+	if noticed["by Open"] < 10 {
+		t.Errorf("noticed: %v", noticed)
+	}
+}
