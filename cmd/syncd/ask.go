@@ -16,13 +16,7 @@ import (
 func ask(ctx context.Context, c *config.Config, s streams) int {
 	a, err := answerOf(ctx, c)
 	if err != nil {
-		p := explainAnswer(err)
-		if c.JSON {
-			io.WriteString(s.out, jsonLine(errorEvent(p)))
-		} else {
-			fmt.Fprintln(s.err, "syncd:", p)
-		}
-		return p.status
+		return failed(c, s, explainAnswer(err))
 	}
 	if err := printAnswer(s.out, a, c.JSON, time.Now()); err != nil {
 		fmt.Fprintln(s.err, "syncd: standard output:", oneLine(err.Error()))
@@ -31,15 +25,30 @@ func ask(ctx context.Context, c *config.Config, s streams) int {
 	return exitDone
 }
 
+// failed says why there is no answer, and returns the exit status.
+func failed(c *config.Config, s streams, p *problem) int {
+	if c.JSON {
+		io.WriteString(s.out, jsonLine(errorEvent(p)))
+	} else {
+		fmt.Fprintln(s.err, "syncd:", p)
+	}
+	return p.status
+}
+
 func answerOf(ctx context.Context, c *config.Config) (control.Answer, error) {
-	path := c.Control
-	if path == "" {
-		var err error
-		if path, err = control.Find(); err != nil {
-			return control.Answer{}, err
-		}
+	path, err := socketOf(c)
+	if err != nil {
+		return control.Answer{}, err
 	}
 	return control.Ask(ctx, path, c.Request)
+}
+
+// socketOf is the control socket of the service to ask.
+func socketOf(c *config.Config) (string, error) {
+	if c.Control != "" {
+		return c.Control, nil
+	}
+	return control.Find()
 }
 
 // printAnswer writes a. What was done and has no answer but that leaves nothing

@@ -58,6 +58,9 @@ func run(ctx context.Context, args []string, s streams, env func(string) string)
 		again := func() (*config.Config, error) { return config.Parse(args, env, readOnce{}) }
 		return follow(ctx, c, s, again)
 	}
+	if c.Action == config.Cutover {
+		return cutOver(ctx, c, s)
+	}
 	ctx, release := interruptible(ctx, s.err, os.Exit)
 	defer release()
 	if c.Action == config.Ask {

@@ -49,6 +49,29 @@ func interruptible(parent context.Context, stderr io.Writer, exit func(int)) (ct
 	return ctx, release
 }
 
+// abortable ends the context it returns at the first SIGINT, SIGTERM or SIGHUP (the
+// terminal is gone), with errInterrupted. What then has to be done, such as to thaw,
+// takes its time; a second one calls exit and leaves it to others.
+func abortable(parent context.Context, stderr io.Writer, exit func(int)) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	release = onSignals(func(signals <-chan os.Signal, done <-chan struct{}) {
+		select {
+		case <-signals:
+		case <-done:
+			return
+		}
+		fmt.Fprintln(stderr, "syncd: giving up; waiting until SRC serves as before (^C does not wait)")
+		cancel(errInterrupted)
+		select {
+		case <-signals:
+			fmt.Fprintln(stderr, "syncd: interrupted; the service goes on to thaw SRC: see --report and its log")
+			exit(exitInterrupted)
+		case <-done:
+		}
+	}, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	return ctx, release
+}
+
 // stoppable ends the context it returns at the first SIGTERM, with errStopped as
 // its cause, or SIGINT, with errInterrupted. At a second one, or limit after the
 // first, it calls exit. A service outlives its terminal and whoever reads its

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/control"
+	"github.com/syncd/syncd/internal/cutover"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/ratelimit"
@@ -24,11 +25,12 @@ import (
 // Action is what the program was asked to do.
 type Action uint8
 
-// The actions. Ask, Help and Version need neither SRC nor DEST.
+// The actions. Ask, Help and Version have neither SRC nor DEST.
 const (
-	Follow Action = iota // a full pass, then what changes, until stopped
-	Full                 // one full pass
-	Ask                  // ask or steer a running service
+	Follow  Action = iota // a full pass, then what changes, until stopped
+	Full                  // one full pass
+	Cutover               // move the service to DEST; asks a running service if there is no Source
+	Ask                   // ask or steer a running service
 	Help
 	Version
 )
@@ -73,12 +75,13 @@ type Config struct {
 	EightBit bool // -8: names are not escaped, but for control characters
 	MOTD     bool
 
-	// Control is the path of the control socket. Follow: "" is none. Ask: "" is
-	// that of the only service that runs.
+	// Control is the path of the control socket. Follow, and Cutover with a Source: ""
+	// is none. Ask, and Cutover without: "" is that of the only service that runs.
 	Control     string
 	StopTimeout time.Duration   // Follow: for sessions that run when it is to end; 0: none
 	LogLevel    slog.Level      // Follow
 	Request     control.Request // Ask
+	Cutover     cutover.Plan    // Cutover
 
 	password password
 }

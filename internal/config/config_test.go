@@ -242,7 +242,6 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -aA src h::m", "--acls.*not available"},
 		{"--full -aS src h::m", "--sparse.*not available"},
 		{"--verify src h::m", "^--verify: not available in this version"},
-		{"--cutover src h::m", "^--cutover: not available in this version"},
 		{"--full -a --delete-after src h::m", "^--delete-after: not available in this version; use --delete"},
 		{"--full -a --delte src h::m", "^--delte: unknown option; did you mean --delete\\?"},
 		{"--full -a --exlcude=x src h::m", "did you mean --exclude\\?"},

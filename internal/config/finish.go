@@ -11,6 +11,9 @@ func (f *flags) finish() error {
 	if err := f.mode(); err != nil || f.c.Action == Ask {
 		return err
 	}
+	if err := f.cutoverAlone(); err != nil || f.c.Action == Cutover && len(f.Args()) == 0 {
+		return err
+	}
 	for _, check := range []func() error{f.arguments, f.recursive, f.fits, f.together, f.destination, f.secrets} {
 		if err := check(); err != nil {
 			return err
@@ -101,7 +104,7 @@ func (f *flags) together() error {
 			Reason: "it contradicts --ignore-times",
 			Remedy: "leave one of them out",
 		}
-	case f.c.DeleteWindow > 0 && f.c.Action != Follow:
+	case f.c.DeleteWindow > 0 && f.c.Action == Full:
 		return &UsageError{
 			What:   "--max-delete",
 			Reason: "a window is for a service; one pass has one limit",

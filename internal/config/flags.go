@@ -58,6 +58,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.Usage = func() {}
 	f.modeFlags()
 	f.service()
+	f.cutover()
 	f.attributes()
 	f.comparison()
 	f.deletion()

@@ -102,6 +102,9 @@ func (f *flags) mode() error {
 		c.Action = Full
 		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level")
 	}
+	if f.modes[0] == cutoverMode {
+		return f.cutsOver()
+	}
 	c.Action, c.Request.Do = Ask, asking[f.modes[0]]
 	return f.asks()
 }
@@ -157,7 +160,7 @@ func shown(p *pflag.Flag) string {
 // follows them.
 func (f *flags) fits() error {
 	c := f.c
-	if c.Action != Follow {
+	if c.Action != Follow && c.Action != Cutover {
 		return nil
 	}
 	const ask = "ask it with syncd --status, or add --full to copy once"
@@ -173,7 +176,7 @@ func (f *flags) fits() error {
 			"leave it out, or add --full"},
 		{c.Stats, "--stats", "a service has no end to sum up", ask},
 		{c.Progress, f.progressFlag(), "a service has no end to come closer to", ask},
-		{c.JSON, "--json", "a service prints nothing but its log", "use it with syncd --status"},
+		{c.JSON && c.Action == Follow, "--json", "a service prints nothing but its log", "use it with syncd --status"},
 		{c.Itemize > 0, "-i", "a service prints nothing but its log", "use --log-level=debug, which names each path"},
 		{c.Verbose > 0, "-v", "a service prints nothing but its log", "use --log-level=debug, which names each path"},
 		{c.Quiet, "-q", "a service prints nothing but its log", "use --log-level=error"},
@@ -198,7 +201,7 @@ func (f *flags) progressFlag() string {
 // rulesFit refuses rules that change with the tree: a watcher would have to read
 // them again whenever such a file does.
 func (f *flags) rulesFit() error {
-	if f.c.Action != Follow || !f.c.Filter.HasMerge() {
+	if f.c.Action != Follow && f.c.Action != Cutover || !f.c.Filter.HasMerge() {
 		return nil
 	}
 	return &UsageError{

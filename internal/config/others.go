@@ -87,8 +87,6 @@ var others = map[string]string{
 	"time-limit":         "use timeout(1)",
 	"config":             "give the options on the command line",
 	"verify":             "compare with rsync -nic --delete for now",
-	"cutover":            "stop the writers, run syncd --full once more, then compare with rsync -nic --delete",
-	"rehearse":           "see syncd --help for what there is",
 	"check-config":       "see syncd --help for what there is",
 	"watch":              "leave it out; changes are watched by inotify",
 	"raise-watch-limit":  "run: sysctl fs.inotify.max_user_watches=NUMBER",

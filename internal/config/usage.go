@@ -3,6 +3,7 @@ package config
 // Usage is what --help prints. The README and the man page carry the same text.
 const Usage = `Usage: syncd [flags] SRC DEST
        syncd --full [flags] SRC DEST
+       syncd --cutover [--rehearse] [--control=PATH] [flags] [SRC DEST]
        syncd --status | --pause | --resume | --set KEY=VALUE | --why PATH
              [--control=PATH] [--json]
 
@@ -29,6 +30,9 @@ Examples:
 
 Mode (without one: copy, then follow changes):
       --full               copy once and end
+      --cutover            freeze SRC, prove DEST equal, go over to it, or thaw
+                           SRC; by the running service, or without one with SRC
+                           and DEST; see "Cutover"
       --status             print what the service does, and what is missing
       --pause, --resume    stop sending, while changes are gathered; go on
       --set=KEY=VALUE      change a setting of the service: bwlimit=RATE
@@ -111,6 +115,22 @@ While changes are followed (without -I, --size-only, -F, -C):
                            (default 10); 0 cuts it off
       --log-level=LEVEL    debug (each path), info (default), warn or error
 
+Cutover (hooks are commands for sh -c, run by the syncd that follows SRC):
+      --freeze-hook=CMD    stops what writes in SRC; needs --thaw-hook
+      --go-hook=CMD        starts it at DEST; if it fails SRC is thawed, but not
+                           if it exits with 75
+      --thaw-hook=CMD      starts it at SRC again, after any failure
+      --freeze-budget=SEC  longest freeze, with the time for the go hook
+                           (default 60); when it is spent SRC is thawed
+      --go-timeout=SEC     of these, for the go hook (default 10)
+      --thaw-timeout=SEC   how long the thaw hook may take (default 60)
+      --drain-timeout=SEC  how long to wait before the freeze until little is
+                           left to send (default: no limit)
+      --cutover-verify=WHAT  changed (default): files not proven equal since
+                           their last change; all: every file
+      --rehearse           all of it but the hooks: how long would it be frozen?
+      --report=FILE        keep the report in FILE, and as JSON in FILE.json
+
 Output (with --full; --json also with --status and --why):
   -n, --dry-run            change nothing, print what would be done, as -i
   -i, --itemize-changes    a line for each change: what changes, and the name
@@ -132,7 +152,8 @@ Exit status:
   1    failed: not started, or not finished; no service answers, or it refuses
   2    a mistake in the command line; nothing was done
   3    done, but some paths could not be read, sent or deleted; they are named
-  4    trees differ (kept for --verify and --cutover)
+  4    trees differ, or --cutover was not done: SRC is thawed again, or the last
+       lines say what to do
   5    refused by a safety rule; nothing was deleted
   130  interrupted; what was copied stays, run it again to go on
 `
