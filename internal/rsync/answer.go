@@ -131,6 +131,9 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 	h.Write(x.w)
 	size := f.Size()
 	x.src.f = f
+	if x.scratch.Compress != nil {
+		x.scratch.Incompressible = x.opts.incompressible().Match(e.Path)
+	}
 	st, err := delta.Send(x.w, x.r, &x.src, size, h, x.checksum, x.inPlace(it), &x.scratch)
 	x.src.flush()
 	closed := f.Close()
@@ -180,8 +183,7 @@ func (x *exchange) decline(it *item, h delta.Head) {
 		// The server counts requests that are outstanding and would stop asking: an answer that it discards settles it.
 		x.echo(it)
 		h.Write(x.w)
-		x.w.Int32(0)
-		x.w.Bytes(make([]byte, x.checksum.Hash.Size()))
+		delta.Refuse(x.w, x.checksum, &x.scratch)
 	}
 }
 

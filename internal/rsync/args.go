@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/syncd/syncd/internal/rsync/compress"
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
@@ -40,6 +41,7 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.Xattrs, 'X')
 	add(o.Checksum, 'c')
 	add(o.IgnoreTimes, 'I')
+	add(o.negotiates(), 'z')
 	if o.announced() >= 30 {
 		b = append(b, capabilities...)
 	}
@@ -66,6 +68,7 @@ func (o *Options) long(protocol int) []string {
 	add(o.BlockSize > 0, "-B"+strconv.Itoa(o.BlockSize))
 	add(o.Timeout > 0, "--timeout="+strconv.Itoa(seconds(o.Timeout)))
 	add(o.ChecksumChoice != "", "--checksum-choice="+o.ChecksumChoice)
+	add(o.Compress && !o.negotiates(), "--new-compress")
 	if o.Delete || o.DeleteMissing {
 		add(o.MaxDelete > 0, "--max-delete="+strconv.Itoa(o.MaxDelete))
 		add(o.MaxDelete == 0, "--max-delete=-1") // how a limit of none is spelled
@@ -137,11 +140,16 @@ func (d Dest) roots() (root string, exact bool) {
 	return strings.Trim(p, "/"), false
 }
 
-// checkOptions refuses what cannot be asked of any server.
+// checkOptions refuses what cannot be asked of any server, and puts what can into its usual form.
 func (d *Dialer) checkOptions(o *Options) error {
 	if o.Protocol != 0 && (o.Protocol < minProtocol || o.Protocol > maxProtocol) {
 		return d.errorf(KindProtocol, "options", "", "protocol %d: want %d to %d", o.Protocol, minProtocol, maxProtocol)
 	}
+	if m, ok := compress.Parse(o.CompressChoice); o.CompressChoice != "" && (!ok || m == compress.None) {
+		return d.errorf(KindRefused, "--compress-choice", "choose one of "+strings.Join(compress.Names(), " "),
+			"%q is unknown", o.CompressChoice)
+	}
+	o.CompressChoice = strings.ToLower(o.CompressChoice)
 	for _, v := range []string{o.PartialDir, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
 		if strings.ContainsRune(v, 0) || len(v) > maxArg-64 {
 			return d.errorf(KindRefused, "options", "", "argument too long or with a NUL byte: %q", clip(v))
@@ -162,6 +170,7 @@ func (d *Dialer) checkServer(o *Options, server int) error {
 		{o.DeleteMissing, "--delete-missing-args", 31, "3.1"},
 		{o.Delete, "--delete-during", 29, "2.6.7"},
 		{o.Acks, "--remove-source-files", 29, "2.6.9"},
+		{o.Compress && !o.negotiates(), "--compress-choice=zlibx", 31, "3.1.1"},
 	} {
 		if need.on && server < need.version {
 			return d.errorf(KindRefused, need.option, "install rsync "+need.release+" or later there, or do without it",

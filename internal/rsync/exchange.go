@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/syncd/syncd/internal/rsync/compress"
 	"github.com/syncd/syncd/internal/rsync/delta"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsync/wire"
@@ -56,13 +57,26 @@ func newExchange(s *Session, b *Batch) *exchange {
 	x.results = make([]Result, len(b.Entries))
 	x.asked = make([]uint8, len(b.Entries))
 	x.src.x = x
+	if s.compress != compress.None {
+		x.scratch.Compress = compress.NewStream(s.w, s.compress, s.opts.CompressLevel, s.protocol)
+	}
 	// What is written waits until the server's next request is not here yet: one flush for many small files.
 	x.r.SetBeforeBlock(func() { s.w.Flush() })
 	return x
 }
 
+// release gives back what the session had borrowed.
+func (x *exchange) release() {
+	if z := x.scratch.Compress; z != nil {
+		z.Release()
+	}
+}
+
 // run leads the conversation to its end. The error is what was noticed first, which may be only a consequence.
 func (x *exchange) run() error {
+	if x.unmet != nil {
+		return x.unmet
+	}
 	if err := x.sendList(); err != nil {
 		return err
 	}

@@ -1,6 +1,11 @@
 package rsync
 
-import "time"
+import (
+	"sync"
+	"time"
+
+	"github.com/syncd/syncd/internal/rsync/compress"
+)
 
 // Options is what a session asks of the server. The zero value copies names and data and sets nothing else; a caller
 // sets at least MaxDelete to -1 when it sets Delete or DeleteMissing.
@@ -31,6 +36,16 @@ type Options struct {
 	Timeout    time.Duration // --timeout of the server, in whole seconds; 0 = that of the Dialer
 	Mkpath     bool          // make missing parents of the destination; server 3.2.3 and later
 
+	// Compress makes data travel compressed, by the best algorithm that both sides have, or by CompressChoice. It
+	// changes nothing at the destination.
+	Compress       bool
+	CompressChoice string // zstd, lz4, zlibx or zlib; "" = negotiate. Without effect unless Compress is set
+	// CompressLevel counts as rsync's: zlib and zlibx 1 to 9, zstd -131072 to 22, lz4 has none; 0 = the algorithm's
+	// default. What is beyond is taken for the nearest.
+	CompressLevel int
+	// Incompressible holds the suffixes of files that go as they are; nil = [compress.DefaultSuffixes].
+	Incompressible *compress.Suffixes
+
 	BlockSize      int    // bytes; 0 = the server chooses
 	ChecksumChoice string // name of the checksum instead of a negotiated one; "" = negotiate
 	ChecksumSeed   int32  // 0 = the server chooses
@@ -48,4 +63,26 @@ func (o *Options) announced() int {
 		return maxProtocol
 	}
 	return o.Protocol
+}
+
+// negotiates reports whether the cluster asks for compression. A named algorithm is asked for in this way too, because
+// then the server tells what it has; but zlibx has an option of its own, which servers know that do not negotiate yet.
+func (o *Options) negotiates() bool { return o.Compress && o.CompressChoice != zlibx }
+
+var zlibx = compress.Zlibx.String()
+
+var defaultSuffixes = sync.OnceValue(func() *compress.Suffixes {
+	s, err := compress.ParseSuffixes(compress.DefaultSuffixes)
+	if err != nil {
+		panic(err) // a constant
+	}
+	return &s
+})
+
+// incompressible returns the suffixes of files that go as they are.
+func (o *Options) incompressible() *compress.Suffixes {
+	if o.Incompressible != nil {
+		return o.Incompressible
+	}
+	return defaultSuffixes()
 }

@@ -108,6 +108,8 @@ func TestAlgorithms(t *testing.T) {
 		capabilities = c
 		for _, protocol := range []int{30, 31, 32} {
 			try(fmt.Sprintf("%s-%d", c, protocol), Options{Protocol: protocol})
+			try(fmt.Sprintf("%s-%d-zlib", c, protocol), Options{Protocol: protocol, Compress: true})
+			try(fmt.Sprintf("%s-%d-zlibx", c, protocol), Options{Protocol: protocol, Compress: true, CompressChoice: "zlibx"})
 		}
 	}
 }

@@ -23,6 +23,8 @@ func (s *Session) reason(err error) error {
 		return cut // by the owner
 	case deaths > 0 || code != 0 && !partialCode(code):
 		return s.serverError(remarks, code)
+	case err != nil && err == s.unmet:
+		return err
 	case cut != nil:
 		return s.dialer.errorf(KindTimeout, "", "check the connection, or raise --timeout", "%w for too long", cut)
 	case errors.Is(s.readErr, wire.ErrProtocol):

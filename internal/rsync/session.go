@@ -180,6 +180,7 @@ func (s *Session) send(ctx context.Context, b *Batch, early bool) (*Report, erro
 		return &Report{Results: make([]Result, len(b.Entries))}, errUsed
 	}
 	x := newExchange(s, b)
+	defer x.release()
 	err := x.run()
 	if early && err == nil && !s.said.exited() {
 		s.conn.closeWrite()
@@ -227,7 +228,7 @@ func (s *Session) end(err error) error {
 // Where there is nothing to say and nothing to be heard, the connection is closed.
 func (s *Session) sayError(err error) {
 	_, unsent := errors.AsType[batchError](err)
-	exited, broken := s.said.exited(), errors.Is(err, wire.ErrProtocol)
+	exited, broken := s.said.exited(), errors.Is(err, wire.ErrProtocol) || err == s.unmet
 	switch {
 	case unsent, s.protocol < 31 && (exited || broken):
 		s.conn.close()

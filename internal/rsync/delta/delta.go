@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/syncd/syncd/internal/rsync/compress"
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
@@ -29,9 +30,14 @@ type Stats struct {
 	Matched int64 // taken from the server's old file
 }
 
-// A Scratch holds the buffers of [Send] between files, so that a file costs no allocation. The zero value is ready;
-// a Scratch serves one Send at a time.
+// A Scratch holds what [Send] keeps between the files of a session, so that a file costs no allocation. The zero value
+// is ready and sends plain tokens; a Scratch serves one Send at a time.
 type Scratch struct {
+	// Compress writes the tokens of all files of the session, if the two sides agreed to compress.
+	Compress *compress.Stream
+	// Incompressible says that of the next file nothing can be saved, as far as its name tells.
+	Incompressible bool
+
 	out      tokens
 	file     FileSum
 	checksum Checksum // what file was made for
@@ -71,7 +77,10 @@ const maxBlock = 8 << 20
 func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c Checksum, inPlace bool,
 	scratch *Scratch) (Stats, error) {
 	out := &scratch.out
-	*out = tokens{w: w}
+	*out = tokens{w: w, z: scratch.Compress}
+	if out.z != nil {
+		out.z.Begin(size, scratch.Incompressible)
+	}
 	file := scratch.fileSum(c)
 	if sums == nil {
 		h.Count = 0
@@ -80,7 +89,7 @@ func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c 
 
 	var source error
 	if h.Count == 0 || h.BlockLen > maxBlock || size <= 0 {
-		source = sendWhole(out, f, size, file)
+		source = scratch.sendWhole(f, size, file)
 	} else {
 		source = scratch.matcher.send(out, f, size, c, inPlace, scratch)
 	}
@@ -112,8 +121,47 @@ func falsify(sum []byte) {
 	}
 }
 
-// sendWhole sends size bytes of f as literals, read straight into the writer's buffer. It returns the error of f.
-func sendWhole(out *tokens, f io.Reader, size int64, file FileSum) error {
+// Refuse answers one transfer request, as Send does, with nothing that the server would keep (protocol 7.8).
+func Refuse(w *wire.Writer, c Checksum, scratch *Scratch) {
+	out := tokens{w: w, z: scratch.Compress}
+	if out.z != nil {
+		out.z.Begin(0, false)
+	}
+	out.end()
+	w.Bytes(make([]byte, c.Hash.Size()))
+}
+
+// sendWhole sends size bytes of f as literals and returns the error of f.
+func (s *Scratch) sendWhole(f io.Reader, size int64, file FileSum) error {
+	if s.out.z != nil {
+		return s.compressWhole(f, size, file)
+	}
+	return sendPlain(&s.out, f, size, file)
+}
+
+// compressWhole reads into a buffer of its own.
+func (s *Scratch) compressWhole(f io.Reader, size int64, file FileSum) error {
+	if n := int(min(size, readChunk)); cap(s.buf) < n {
+		s.buf = make([]byte, n)
+	}
+	for left := size; left > 0 && s.out.w.Err() == nil; {
+		p := s.buf[:min(left, int64(cap(s.buf)), readChunk)]
+		n, err := readFull(f, p)
+		file.Write(p[:n])
+		s.out.literal(p[:n])
+		left -= int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendPlain reads straight into the writer's buffer.
+func sendPlain(out *tokens, f io.Reader, size int64, file FileSum) error {
 	for left := size; left > 0 && out.w.Err() == nil; {
 		p := out.w.Literal(int(min(left, wire.MaxLiteral)))
 		n, err := readFull(f, p)

@@ -77,7 +77,7 @@ func (m *matcher) alive() bool { return m.out.w.Err() == nil && m.sums.src.Err()
 
 // match sends block i for the next bytes.
 func (m *matcher) match(i int32) {
-	m.out.match(i, int(m.block))
+	m.out.match(i, m.win.at(m.sent, m.sent+m.block))
 	m.sent += m.block
 	m.expected = i + 1
 }

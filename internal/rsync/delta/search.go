@@ -99,7 +99,7 @@ func (m *matcher) tail() {
 		p := m.win.at(at, end)
 		if Rolling(p) == m.sums.rolling[last] && m.hasSum(last, p) {
 			m.literal(at)
-			m.out.match(last, len(p))
+			m.out.match(last, p)
 			m.sent = end
 		}
 	}
