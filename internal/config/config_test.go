@@ -73,6 +73,49 @@ func TestArchiveAndNoForms(t *testing.T) {
 	}
 }
 
+func TestCompression(t *testing.T) {
+	type compression struct {
+		On     bool
+		Choice string
+		Level  int
+	}
+	for args, want := range map[string]compression{
+		"-a":                               {},
+		"-az":                              {true, "", 0},
+		"-a --compress":                    {true, "", 0},
+		"-az --no-z":                       {},
+		"-a --no-compress -z":              {true, "", 0},
+		"-a --zc=ZSTD":                     {true, "zstd", 0},
+		"-a --compress-choice lz4":         {true, "lz4", 0},
+		"-a --zc=zstd --no-compress":       {false, "zstd", 0},
+		"-az --zc=none":                    {},
+		"-a --zc=auto":                     {},
+		"-az --zc=lz4 --zc=auto":           {true, "", 0},
+		"-a --new-compress":                {true, "zlibx", 0},
+		"-a --new-compress --old-compress": {true, "zlib", 0},
+		"-a --zl=9":                        {true, "", 9},
+		"-a --compress-level=-3":           {true, "", -3},
+		"-a --zl=0":                        {true, "", 0},
+		"-a --zl=0 --zc=zlib":              {false, "zlib", 0},
+		"-a --new-compress --zl=0":         {false, "zlibx", 0},
+		"-a --zc=zlib --zl=999":            {true, "zlib", 999},
+	} {
+		s := parse(t, strings.Fields(args)...).Session
+		if got := (compression{s.Compress, s.CompressChoice, s.CompressLevel}); got != want {
+			t.Errorf("%s: %+v, want %+v", args, got, want)
+		}
+		if s.Incompressible != nil {
+			t.Errorf("%s: suffixes given", args)
+		}
+	}
+	for list, gz := range map[string]bool{"gz/jpg": true, "jpg": false, "": false} {
+		s := parse(t, "-az", "--skip-compress="+list).Session
+		if s.Incompressible == nil || s.Incompressible.Match("a.gz") != gz {
+			t.Errorf("--skip-compress=%s: a.gz is compressed: %v", list, gz)
+		}
+	}
+}
+
 func TestClusterWithValue(t *testing.T) {
 	for _, args := range [][]string{{"-aviPe", "ssh -p 22"}, {"-aviPessh -p 22"}, {"-aviP", "--rsh=ssh -p 22"}} {
 		c, err := Parse(append(args, "--full", "src", "host:/dst"), noEnv, nil)
@@ -235,7 +278,10 @@ func TestUsageErrors(t *testing.T) {
 		{"--full src h::m", "without -r every directory would be skipped; add -a"},
 		{"--full -a --no-r src h::m", "without -r"},
 		{"--full -a h::m dst", "^h::m: SRC is on another host.*; run syncd on that host"},
-		{"--full -az src h::m", `^-z \(--compress\): not available in this version; leave it out`},
+		{"--full -a --zc=gzip src h::m", "^--zc=gzip: not an algorithm; give one of zstd, lz4, zlibx, zlib, auto or none"},
+		{"--full -a --compress-level=max src h::m", "^--compress-level=max: not a number; give 1 to 9"},
+		{"--full -a --skip-compress=a[ src h::m", "^--skip-compress=.*without letters.*; write it as gz/jpg"},
+		{"--full -a --compress-threads=2 src h::m", "^--compress-threads: not available in this version"},
 		{"--full -a --files-from=x src h::m", "^--files-from: not available in this version; use --include"},
 		{"--full -a --files-from x src h::m", "^--files-from: not available"},
 		{"--full -aX src h::m", "--xattrs.*not available"},

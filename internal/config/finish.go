@@ -23,6 +23,7 @@ func (f *flags) finish() error {
 	if c.Session.DryRun {
 		c.Itemize = 1
 	}
+	f.compressionOff()
 	c.Session.MaxDelete = c.MaxDelete
 	c.Session.Timeout = c.Timeout
 	base, err := filepath.Abs(c.Source)

@@ -29,6 +29,7 @@ type flags struct {
 	passwordFile string
 	shellGiven   bool
 	partialGiven bool
+	levelGiven   bool
 	rules        rules
 }
 
@@ -61,6 +62,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.cutover()
 	f.attributes()
 	f.comparison()
+	f.compression()
 	f.deletion()
 	f.selection()
 	f.connection()

@@ -83,6 +83,15 @@ How it is sent:
       --big-file=SIZE      what is big: has a connection to itself (default 32M)
   -B, --block-size=SIZE    block size of the search for changed parts
       --mkpath             make missing directories above DEST
+  -z, --compress           compress data on the way; without effect if DEST is a
+                           local directory
+      --compress-choice=ALGORITHM  or --zc: zstd, lz4, zlibx, zlib or none
+                           (default auto: the first of these that DEST has)
+      --compress-level=NUM  or --zl: 1 to 9 for zlib and zlibx (default 6), 1 to
+                           22 for zstd (default: the fastest), none for lz4
+      --skip-compress=LIST suffixes of files that go as they are: gz/jpg/mp[34]
+                           (default: as rsync's)
+      --new-compress, --old-compress  the same as --zc=zlibx, --zc=zlib
 
 Deletion:
       --delete             delete at DEST what is not in SRC; never below a
