@@ -265,22 +265,23 @@ func (e *Engine) stale(b *batch) []queue.Item {
 		if !isDir(sent.Mode) && sent.Link == 0 {
 			continue
 		}
-		st, _, err := e.cfg.Root.Stat(sent.Path)
+		found, err := e.lookUp(sent.Path)
 		if err != nil {
 			continue // its deletion is an item of its own
 		}
 		if sent.Link != 0 {
 			// The server asks for the content of one name of a group: the others were not looked at since.
-			if versionOf(&st) != b.about[i].version {
+			if versionOf(&found.Stat) != b.about[i].version {
 				stale = append(stale, queue.Item{Path: sent.Path})
 			}
 			continue
 		}
-		if !isDir(st.Mode) {
+		if !isDir(found.Stat.Mode) {
 			continue
 		}
-		now := entryOf(sent.Path, &st, "")
-		if now.Mode != sent.Mode || now.Mtime != sent.Mtime || now.Nsec != sent.Nsec || now.UID != sent.UID || now.GID != sent.GID {
+		now := entryOf(sent.Path, &found)
+		if now.Mode != sent.Mode || now.Mtime != sent.Mtime || now.Nsec != sent.Nsec || now.UID != sent.UID ||
+			now.GID != sent.GID || !now.Attrs.Equal(sent.Attrs) {
 			stale = append(stale, queue.Item{Kind: queue.Self, Path: sent.Path})
 		}
 	}

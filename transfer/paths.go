@@ -148,20 +148,20 @@ func (l *lookup) find(p string) (parent *dir, self *child, err error) {
 		}
 		parent = d
 	}
-	st, target, err := l.e.cfg.Root.Stat(p)
+	found, err := l.e.lookUp(p)
 	if err != nil {
 		return parent, nil, &fs.PathError{Op: "lstat", Path: p, Err: err}
 	}
-	entry := entryOf(p, &st, target)
+	entry, st := entryOf(p, &found), &found.Stat
 	if err := flist.Validate(&entry, l.e.protocol); err != nil {
 		return parent, nil, err
 	}
-	return parent, &child{entry, versionOf(&st), link{st.Dev, st.Ino}, st.Nlink}, nil
+	return parent, &child{entry, versionOf(st), link{st.Dev, st.Ino}, st.Nlink}, nil
 }
 
 func (l *lookup) directory(p string, parent *dir) (*dir, error) {
-	st, _, err := l.e.cfg.Root.Stat(p)
-	if err == nil && !isDir(st.Mode) {
+	self, err := l.e.lookUp(p)
+	if err == nil && !isDir(self.Stat.Mode) {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (l *lookup) directory(p string, parent *dir) (*dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "filter", Path: p, Err: err}
 	}
-	return &dir{entry: entryOf(p, &st, ""), parent: parent, scope: scope}, nil
+	return &dir{entry: entryOf(p, &self), parent: parent, scope: scope}, nil
 }
 
 // answer notes that what becomes of an entry is what becomes of path p of the queue.

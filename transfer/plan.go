@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -60,12 +61,12 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	l.dir.scope, l.err = e.enter(p, job.parent)
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.
-		if st, _, err := e.cfg.Root.Stat(p); err == nil {
-			l.dir.entry = entryOf(p, &st, "")
+		if self, err := e.lookUp(p); err == nil {
+			l.dir.entry = entryOf(p, &self)
 		}
 		return l
 	}
-	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem}
+	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem, Attrs: e.attrs()}
 	if scope := l.dir.scope; scope != nil {
 		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
 	}
@@ -74,7 +75,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 		return e.unlisted(l, p, err)
 	}
 	l.err = got.Err
-	l.dir.entry = entryOf(p, &got.Self, "")
+	l.dir.entry = entryOf(p, &scan.Entry{Stat: got.Self, Attrs: got.Attrs})
 	for _, bad := range got.Errors {
 		l.failed = append(l.failed, failure{bad.Path, bad})
 	}
@@ -87,10 +88,10 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 
 // unlisted says what is known of a directory that could not be opened.
 func (e *Engine) unlisted(l *listing, p string, err error) *listing {
-	st, _, statErr := e.cfg.Root.Stat(p)
+	self, statErr := e.lookUp(p)
 	switch {
-	case statErr == nil && isDir(st.Mode):
-		l.dir.entry = entryOf(p, &st, "")
+	case statErr == nil && isDir(self.Stat.Mode):
+		l.dir.entry = entryOf(p, &self)
 		l.err = err
 	case statErr == nil || errors.Is(statErr, fs.ErrNotExist):
 		l.gone = true // or no longer a directory: its path is looked at again
@@ -115,7 +116,7 @@ func (e *Engine) enter(p string, parent *dir) (*filter.Scope, error) {
 // take sorts one entry of the directory being listed into l.
 func (e *Engine) take(l *listing, s *scan.Entry) {
 	p := queue.Join(l.dir.entry.Path, s.Name)
-	entry := entryOf(p, &s.Stat, s.Target)
+	entry := entryOf(p, s)
 	if !e.wanted(entry.Mode) {
 		l.skipped = append(l.skipped, p)
 		return
@@ -171,9 +172,21 @@ func above(p string) []string {
 	return dirs
 }
 
-func entryOf(p string, s *scan.Stat, target string) flist.Entry {
+// attrs says what is read of entries beyond their stat.
+func (e *Engine) attrs() attr.Which {
+	return attr.Which{Xattrs: e.session.Xattrs, ACLs: e.session.ACLs}
+}
+
+// lookUp returns the entry at p as a listing would have it.
+func (e *Engine) lookUp(p string) (scan.Entry, error) {
+	return e.cfg.Root.Lookup(p, scan.Options{Attrs: e.attrs()})
+}
+
+func entryOf(p string, found *scan.Entry) flist.Entry {
+	s := &found.Stat
 	e := flist.Entry{
-		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID, Target: target,
+		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID,
+		Target: found.Target, Attrs: found.Attrs,
 	}
 	switch s.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFLNK:

@@ -11,6 +11,7 @@ import (
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/delta"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/transfer/embedded"
 )
@@ -114,6 +115,10 @@ func (e *Engine) prime(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := e.primeOnce(ctx)
 		switch {
+		case unsupported(err).Any() && e.cfg.IgnoreUnsupported:
+			e.without(unsupported(err), err)
+		case unsupported(err).Any():
+			return err
 		case err == nil:
 			e.protocol = e.counters.protocolOr(32)
 			if coarse {
@@ -139,15 +144,26 @@ func (e *Engine) prime(ctx context.Context) error {
 }
 
 func (e *Engine) primeOnce(ctx context.Context) error {
-	st, _, err := e.cfg.Root.Stat(".")
+	root, err := e.lookUp(".")
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
+	self := entryOf(".", &root)
+	if e.attrs().Any() && !e.session.DryRun {
+		if err := e.probe(ctx, self); err != nil {
+			return hinted(err)
+		}
+	}
+	_, err = e.sendRoot(ctx, self)
+	return hinted(err)
+}
+
+// sendRoot runs a session with nothing in it but the root.
+func (e *Engine) sendRoot(ctx context.Context, self flist.Entry) (*rsync.Report, error) {
 	b := newBatch(copySmall, e.rootScope.Load())
 	b.content = e.cfg.Delete
-	b.addDir(entryOf(".", &st, ""), true)
-	_, err = e.send(ctx, b)
-	return err
+	b.addDir(self, true)
+	return e.send(ctx, b)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -179,6 +195,7 @@ func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 	report, err := e.dest.Send(ctx, &rsync.Batch{
 		Entries: b.entries,
 		Open:    func(i int) (rsync.File, error) { return e.open(b, i) },
+		Xattr:   func(i int, name string) ([]byte, error) { return e.cfg.Root.Xattr(b.entries[i].Path, name) },
 		Filter:  rules,
 		Names:   e.names,
 		Events:  heard,

@@ -43,6 +43,10 @@ type Config struct {
 	// Otherwise Session.ModifyWindow holds.
 	NanosecondsAuto bool
 
+	// IgnoreUnsupported goes on without extended attributes, or without ACLs, where the destination does not have them.
+	// Otherwise that is an error before any work.
+	IgnoreUnsupported bool
+
 	Delete    bool
 	MaxDelete int // most entries that may be deleted: by Run in all, by Follow in DeleteWindow; negative: no limit
 

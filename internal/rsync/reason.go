@@ -102,6 +102,10 @@ func (s *Session) serverError(remarks []remark, code int) error {
 	case has("configured to refuse "):
 		_, e.Op, _ = strings.Cut(words, "configured to refuse ")
 		e.Kind, e.Hint = KindRefused, "allow it by refuse options of the module, or do without it"
+	case has("xtended attributes are not supported"):
+		e.Kind, e.Op, e.Hint = KindRefused, "--xattrs", "the rsync there is built without them: install another one, or do without it"
+	case has("ACLs are not supported"):
+		e.Kind, e.Op, e.Hint = KindRefused, "--acls", "the rsync there is built without them: install another one, or do without it"
 	case has(": unknown option"):
 		e.Kind, e.Op = KindRefused, unknownOption(words)
 		e.Hint = "the rsync there is too old for it: upgrade it, or do without it"
