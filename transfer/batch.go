@@ -34,6 +34,7 @@ type batch struct {
 	bytes   int64
 	tries   int  // sessions that ended badly with this batch
 	acks    bool // every entry must be acknowledged by name
+	mute    bool // what is changed is no change of the destination
 
 	// Of Paths of the queue, which a sender looks up before it sends.
 	retry   bool

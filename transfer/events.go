@@ -20,6 +20,9 @@ type events struct {
 // Item passes an itemized change on, each directory's once: it rides along in many sessions, and whichever comes first
 // makes it.
 func (v *events) Item(i int, f rsync.ItemFlags) {
+	if v.b.mute {
+		return
+	}
 	entry := &v.b.entries[i]
 	primary := v.b.about[i].primary
 	t := &v.e.tell

@@ -18,44 +18,48 @@ const probeName = "user.syncd.probe"
 
 // probe finds out whether the destination's file system has what is asked for: nothing but setting it tells, and a
 // source whose first attributes come late must not learn it late. The root is given an attribute and an ACL, which says
-// no more than its mode; the session that follows, about the root as it is, takes them away.
+// no more than its mode; a second session takes them away.
 func (e *Engine) probe(ctx context.Context, root flist.Entry) error {
-	with, as := root, probing(e.attrs(), root)
-	with.Attrs = &as
-	report, err := e.sendRoot(ctx, with)
+	with := probing(e.attrs(), &root)
+	lacks, words, err := e.tryRoot(ctx, root, &with)
 	if err != nil {
 		return err
 	}
-	var lacks attr.Which
-	words := ""
-	for _, w := range said(report) {
-		if l := lacking(w); l.Any() {
-			lacks.Xattrs, lacks.ACLs = lacks.Xattrs || l.Xattrs, lacks.ACLs || l.ACLs
-			words = cmp.Or(words, w)
-		}
+	asked := e.session
+	e.session.Xattrs, e.session.ACLs = asked.Xattrs && !lacks.Xattrs, asked.ACLs && !lacks.ACLs
+	if e.attrs().Any() {
+		_, _, err = e.tryRoot(ctx, root, root.Attrs)
 	}
+	e.session = asked
 	if !lacks.Any() {
-		return nil
+		return err
 	}
-	e.restoreRoot(ctx, root, lacks)
 	return &rsync.Error{
 		Kind: rsync.KindRefused, Op: optionOf(lacks), Server: e.cfg.Dialer.Dest.String(),
 		Hint: "do without it", Err: errors.New("the file system there cannot: " + words),
 	}
 }
 
-// restoreRoot takes away what there is of a probe where the rest cannot be had.
-func (e *Engine) restoreRoot(ctx context.Context, root flist.Entry, lacks attr.Which) {
-	asked := e.session
-	defer func() { e.session = asked }()
-	e.session.Xattrs, e.session.ACLs = asked.Xattrs && !lacks.Xattrs, asked.ACLs && !lacks.ACLs
-	if _, err := e.sendRoot(ctx, root); err != nil && e.attrs().Any() {
-		e.log.Warn("a probe of the destination may have left an attribute of its directory", "err", err)
+// tryRoot gives the destination's own directory attributes, and returns what it says that it lacks.
+func (e *Engine) tryRoot(ctx context.Context, root flist.Entry, as *attr.Attrs) (lacks attr.Which, words string, err error) {
+	root.Attrs = as
+	b := e.rootBatch(root)
+	b.mute = true
+	report, err := e.send(ctx, b)
+	if err != nil {
+		return lacks, "", err
 	}
+	for _, w := range said(report) {
+		if l := lacking(w); l.Any() {
+			lacks.Xattrs, lacks.ACLs = lacks.Xattrs || l.Xattrs, lacks.ACLs || l.ACLs
+			words = cmp.Or(words, w)
+		}
+	}
+	return lacks, words, nil
 }
 
 // probing returns what the root has, and of each kind that is asked for at least one.
-func probing(w attr.Which, root flist.Entry) attr.Attrs {
+func probing(w attr.Which, root *flist.Entry) attr.Attrs {
 	a := attr.Attrs{Set: root.Attrs.XattrSet(), Access: root.Attrs.ACL(false), Default: root.Attrs.ACL(true)}
 	if w.Xattrs {
 		at, there := slices.BinarySearchFunc(a.Set, probeName, func(x attr.Xattr, name string) int {

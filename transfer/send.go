@@ -149,21 +149,19 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 		return fmt.Errorf("source: %w", err)
 	}
 	self := entryOf(".", &root)
-	if e.attrs().Any() && !e.session.DryRun {
-		if err := e.probe(ctx, self); err != nil {
-			return hinted(err)
-		}
+	b := e.rootBatch(self)
+	b.content = e.cfg.Delete
+	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun {
+		err = e.probe(ctx, self)
 	}
-	_, err = e.sendRoot(ctx, self)
 	return hinted(err)
 }
 
-// sendRoot runs a session with nothing in it but the root.
-func (e *Engine) sendRoot(ctx context.Context, self flist.Entry) (*rsync.Report, error) {
+// rootBatch has nothing in it but the root.
+func (e *Engine) rootBatch(self flist.Entry) *batch {
 	b := newBatch(copySmall, e.rootScope.Load())
-	b.content = e.cfg.Delete
 	b.addDir(self, true)
-	return e.send(ctx, b)
+	return b
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -72,7 +72,7 @@ func engineConfig(c *config.Config) transfer.Config {
 			Dest: c.Dest, Password: c.Password, RemoteShell: c.RemoteShell, RsyncPath: c.RsyncPath,
 			ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
 		},
-		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto,
+		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto, IgnoreUnsupported: c.IgnoreUnsupported,
 		Delete: c.Delete, MaxDelete: c.MaxDelete, DeleteWindow: c.DeleteWindow,
 		Filter: c.Filter, OneFileSystem: c.OneFS,
 		Sessions: c.Sessions, BigFile: c.BigFile, PartialDir: c.PartialDir,

@@ -40,11 +40,14 @@ const (
 type Config struct {
 	Action Action
 
-	Source   string // SRC as given, a local directory
-	Target   string // DEST as given, for messages
-	Dest     rsync.Dest
-	Session  rsync.Options // what was asked of the protocol
-	Filter   *filter.List
+	Source  string // SRC as given, a local directory
+	Target  string // DEST as given, for messages
+	Dest    rsync.Dest
+	Session rsync.Options // what was asked of the protocol
+	Filter  *filter.List
+	// IgnoreUnsupported goes on without what the destination cannot have of -A and -X.
+	IgnoreUnsupported bool
+
 	Delete   bool
 	OneFS    bool  // --one-file-system
 	Sessions int   // parallel sessions; 0: chosen from the machine

@@ -57,6 +57,12 @@ func TestArchiveAndNoForms(t *testing.T) {
 			o.HardLinks, o.WholeFile, o.Checksum, o.IgnoreTimes = true, true, true, true
 		})},
 		{[]string{"-aW", "--no-whole-file"}, archive},
+		{[]string{"-aAX"}, without(func(o *rsync.Options) { o.ACLs, o.Xattrs = true, true })},
+		{[]string{"-a", "--no-p", "--acls"}, without(func(o *rsync.Options) { o.ACLs = true })},
+		{[]string{"-aAX", "--no-A", "--no-xattrs"}, archive},
+		{[]string{"-aX", "--protocol=29", "--ignore-unsupported"}, without(func(o *rsync.Options) {
+			o.Xattrs, o.Protocol = true, 29
+		})},
 		{[]string{"-a", "-@-1"}, without(func(o *rsync.Options) { o.ModifyWindow = -1 })},
 		{[]string{"-a", "--modify-window=2"}, without(func(o *rsync.Options) { o.ModifyWindow = 2 })},
 		{[]string{"-aB700"}, without(func(o *rsync.Options) { o.BlockSize = 700 })},
@@ -146,6 +152,9 @@ func TestSettings(t *testing.T) {
 	}
 	if d := parse(t, "-a"); !d.NanosecondsAuto || d.MaxDelete != -1 || d.Bandwidth != nil || !d.MOTD {
 		t.Errorf("defaults: %+v", d)
+	}
+	if parse(t, "-aX").IgnoreUnsupported || !parse(t, "-aX", "--ignore-unsupported").IgnoreUnsupported {
+		t.Error("--ignore-unsupported does not come through")
 	}
 	if parse(t, "-a", "--modify-window=0").NanosecondsAuto {
 		t.Error("--modify-window=0 is still nanoseconds")
@@ -284,8 +293,8 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -a --compress-threads=2 src h::m", "^--compress-threads: not available in this version"},
 		{"--full -a --files-from=x src h::m", "^--files-from: not available in this version; use --include"},
 		{"--full -a --files-from x src h::m", "^--files-from: not available"},
-		{"--full -aX src h::m", "--xattrs.*not available"},
-		{"--full -aA src h::m", "--acls.*not available"},
+		{"--full -aX --protocol=29 src h::m", "^--protocol: -A and -X need protocol 30"},
+		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aS src h::m", "--sparse.*not available"},
 		{"--verify src h::m", "^--verify: not available in this version"},
 		{"--full -a --delete-after src h::m", "^--delete-after: not available in this version; use --delete"},

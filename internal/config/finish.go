@@ -105,6 +105,12 @@ func (f *flags) together() error {
 			Reason: "it contradicts --ignore-times",
 			Remedy: "leave one of them out",
 		}
+	case (s.ACLs || s.Xattrs) && s.Protocol > 0 && s.Protocol < 30 && !f.c.IgnoreUnsupported:
+		return &UsageError{
+			What:   "--protocol",
+			Reason: "-A and -X need protocol 30",
+			Remedy: "leave one of them out",
+		}
 	case f.c.DeleteWindow > 0 && f.c.Action == Full:
 		return &UsageError{
 			What:   "--max-delete",

@@ -170,6 +170,11 @@ func (f *flags) attributes() {
 	f.do("D", "D", func() error { return set(true, devices...) })
 	f.do("no-D", "", func() error { return set(false, devices...) })
 	f.onOff(&s.HardLinks, "hard-links", "H")
+	f.do("acls", "A", func() error { return set(true, &s.ACLs, &s.Perms) }) // as rsync: a mode is part of an ACL
+	f.off(&s.ACLs, "acls")
+	f.off(&s.ACLs, "A")
+	f.onOff(&s.Xattrs, "xattrs", "X")
+	f.on(&f.c.IgnoreUnsupported, "ignore-unsupported", "")
 	f.onOff(&s.NumericIDs, "numeric-ids", "")
 }
 

@@ -53,6 +53,10 @@ What is copied:
       --devices            devices (the server must run as root)
       --specials           fifos and sockets
   -H, --hard-links         hard links between names sent together
+  -A, --acls               ACLs, and so permissions
+  -X, --xattrs             extended attributes: all that may be read here; a
+                           server that does not run as root keeps those of users
+      --ignore-unsupported go on without -A or -X where DEST cannot have them
   -O, --omit-dir-times     do not set times of directories
       --no-OPTION          take one back: -a --no-o, --no-perms, --no-D
       --numeric-ids        owners and groups by number, not by name

@@ -1,0 +1,205 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/attr"
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsynctest"
+	"github.com/syncd/syncd/internal/treetest"
+)
+
+// lacks skips a test for what the machine does not have, or in CI fails it.
+func lacks(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// needRoot is for owners, devices and the namespaces of extended attributes that only root may write.
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		lacks(t, "needs root")
+	}
+}
+
+// withAttrs is -AX.
+func withAttrs(c *Config) { c.Session.Xattrs, c.Session.ACLs, c.Session.HardLinks = true, true, true }
+
+// attrsTree has attributes on entries of all kinds, and returns a function that changes them.
+func attrsTree(t testing.TB, dir string) (change func()) {
+	needRoot(t)
+	named := func(perm uint8) string {
+		a := attr.ACL{User: 7, Group: 5, Other: 0, Mask: 7, Names: []attr.ACE{{ID: 1000, Perm: perm}}}
+		return string(a.Bytes())
+	}
+	const access, dflt = "system.posix_acl_access", "system.posix_acl_default"
+	long := strings.Repeat("a long value ", 500)
+	for i := range 30 {
+		d := fmt.Sprintf("d%d", i)
+		treetest.Write(t, dir,
+			treetest.Dir(d, treetest.Xattr("user.dir", d), treetest.Xattr(dflt, named(uint8(i%8)))),
+			treetest.File(d+"/long", d, treetest.Xattr("user.long", long), treetest.Xattr("trusted.t", d)),
+			treetest.File(d+"/own", d, treetest.Xattr("user.own", long+d), treetest.Xattr(access, named(5))),
+			treetest.Link(d+"/zz", d+"/own"),
+			treetest.Symlink(d+"/link", d, treetest.Xattr("security.s", d)),
+		)
+	}
+	return func() {
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := func(path string) string { return filepath.Join(dir, path) }
+		must(unix.Setxattr(at("d1/long"), "user.long", []byte(long+"!"), 0))
+		must(unix.Removexattr(at("d2/long"), "user.long"))
+		must(unix.Removexattr(at("d3/own"), access))
+		must(unix.Setxattr(at("d4"), dflt, []byte(named(1)), 0))
+		must(unix.Removexattr(at("d5"), dflt))
+		must(unix.Setxattr(at("d6"), "user.new", nil, 0))
+		must(unix.Lsetxattr(at("d7/link"), "trusted.new", []byte(long), 0))
+		must(unix.Setxattr(dir, "user.of the root", []byte("x"), 0))
+	}
+}
+
+func TestAttributesArrive(t *testing.T) {
+	for name, dest := range map[string]func(t *testing.T) (string, string){
+		"daemon": func(t *testing.T) (string, string) {
+			url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: treetest.TempDir(t)}}})
+			return url, dst
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := treetest.TempDir(t)
+			change := attrsTree(t, src)
+			url, dst := dest(t)
+			check := func(wantItems ...string) {
+				t.Helper()
+				sum, rec := pass(t, src, url, func(c *Config) { withAttrs(c); deleting(c) })
+				rec.clean(t)
+				treetest.Equal(t, src, dst, treetest.Options{})
+				if wantItems == nil {
+					return
+				}
+				if !slices.Equal(rec.items, wantItems) {
+					t.Errorf("changed %q, want %q", rec.items, wantItems)
+				}
+				if sum.TransferredFiles > 0 {
+					t.Errorf("the data of %d files was sent", sum.TransferredFiles)
+				}
+			}
+			check()
+			check([]string{}...)
+			change()
+			check(".L........x d7/link", ".d........x .", ".d........x d6", ".d.......a. d4", ".d.......a. d5",
+				".f........x d1/long", ".f........x d2/long", ".f.......a. d3/own")
+		})
+	}
+}
+
+// What the destination cannot have is an error before anything is there, unless the operator lets it go.
+func TestUnsupportedAttributes(t *testing.T) {
+	needRoot(t)
+	bare := filepath.Join(t.TempDir(), "ramfs")
+	if err := os.Mkdir(bare, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("ramfs", bare, "ramfs", 0, ""); err != nil {
+		lacks(t, "a file system without attributes cannot be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { unix.Unmount(bare, unix.MNT_DETACH) })
+	refusing := func(option string) func(t *testing.T) (string, string) {
+		return func(t *testing.T) (string, string) {
+			url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
+				{Name: "m", Path: treetest.TempDir(t), Options: map[string]string{"refuse options": option}}}})
+			return url, dst
+		}
+	}
+	for _, c := range []struct {
+		name         string
+		dest         func(t *testing.T) (string, string)
+		edit         func(c *Config)
+		op           string
+		xattrs, acls bool // arrive with IgnoreUnsupported
+	}{
+		{"refused xattrs", refusing("xattrs"), nil, "--xattrs", false, true},
+		{"refused acls", refusing("acls"), nil, "--acls", true, false},
+		{"old protocol", refusing("none"), func(c *Config) { c.Session.Protocol = 29 }, "--xattrs", false, false},
+		{"file system", func(t *testing.T) (string, string) {
+			url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: bare}}})
+			return url, dst
+		}, nil, "--xattrs", false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := treetest.TempDir(t)
+			treetest.Write(t, src, treetest.File("f", "x", treetest.Xattr("user.a", "1")), treetest.Dir("d", treetest.Xattr(
+				"system.posix_acl_default", string((&attr.ACL{User: 7, Mask: attr.NoMask}).Bytes()))))
+			url, dst := c.dest(t)
+			edit := func(conf *Config) {
+				withAttrs(conf)
+				if c.edit != nil {
+					c.edit(conf)
+				}
+			}
+			conf, _ := config(t, src, url, edit)
+			engine, err := New(conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = engine.Run(context.Background())
+			var e *rsync.Error
+			if !errors.As(err, &e) || e.Kind != rsync.KindRefused || !strings.Contains(e.Op, c.op) ||
+				!strings.Contains(e.Hint, "--ignore-unsupported") {
+				t.Fatalf("Run: %v, want a refusal of %s", err, c.op)
+			}
+			if exists(t, filepath.Join(dst, "f")) {
+				t.Error("work was begun")
+			}
+			sum, rec := pass(t, src, url, func(conf *Config) { edit(conf); conf.IgnoreUnsupported = true })
+			rec.clean(t)
+			if sum.Failed > 0 || len(rec.notes) == 0 || !strings.Contains(rec.notes[0], "not copied") {
+				t.Errorf("%d paths failed, notes %q", sum.Failed, rec.notes)
+			}
+			got := attrsOf(t, dst, "f").XattrSet()
+			if (len(got) > 0) != c.xattrs {
+				t.Errorf("extended attributes arrived: %v", got)
+			}
+			if acl := attrsOf(t, dst, "d").ACL(true); (acl != nil) != c.acls {
+				t.Errorf("default ACL arrived: %v", acl)
+			}
+			if left := attrsOf(t, dst, "."); left != nil {
+				t.Errorf("the probe is still there: %+v", left)
+			}
+		})
+	}
+}
+
+func attrsOf(t testing.TB, dir, name string) *attr.Attrs {
+	t.Helper()
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	var r attr.Reader
+	a, err := r.Read(fd, name, unix.S_IFDIR, attr.Which{Xattrs: true, ACLs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
