@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -202,4 +203,45 @@ func attrsOf(t testing.TB, dir, name string) *attr.Attrs {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// While following, a change of attributes alone arrives, and moves no data.
+func TestFollowAttributes(t *testing.T) {
+	src := treetest.TempDir(t)
+	change := attrsTree(t, src)
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: treetest.TempDir(t)}}})
+	f := follow(t, src, url, withAttrs)
+	settlesAttrs(t, src, dst)
+	before := f.Summary().Literal
+	change()
+	for _, p := range []string{"d1/long", "d2/long", "d3/own", "d4", "d5", "d6", "d7/link", "."} {
+		kind := queue.Path
+		if !strings.Contains(p, "/") {
+			kind = queue.Self
+		}
+		f.Changed(queue.Item{Kind: kind, Path: p})
+	}
+	settlesAttrs(t, src, dst)
+	if sent := f.Summary().Literal - before; sent > 0 {
+		t.Errorf("%d bytes of data were sent", sent)
+	}
+}
+
+// settlesAttrs waits until the destination equals the source with all metadata.
+func settlesAttrs(t *testing.T, src, dst string) {
+	t.Helper()
+	settles(t, src, dst)
+	paths := treetest.Snapshot(t, src, treetest.Options{Ignore: treetest.Content})
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		equal := true
+		for p := range paths {
+			equal = equal && attrsOf(t, src, p).Equal(attrsOf(t, dst, p))
+		}
+		if equal {
+			break
+		}
+	}
+	treetest.Equal(t, src, dst, treetest.Options{Ignore: treetest.HardLinks})
 }
