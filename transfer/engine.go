@@ -49,6 +49,7 @@ type Engine struct {
 	guard    *deletions       // nil: not following, or without a limit
 
 	following   bool // until ctx ends
+	pace        pace // of sessions for changes
 	paused      bool
 	links       linkIndex
 	searching   bool // names of inodes are
@@ -396,6 +397,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 		due = e.searchAfter
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
+		due = t
+	}
+	if t := e.pace.ready(); t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t
 	}
 	if every := e.cfg.AliveEvery; every > 0 && (due.IsZero() || due.Sub(now) > every) {

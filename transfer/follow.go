@@ -162,10 +162,10 @@ func (e *Engine) receive(now time.Time) {
 	}
 }
 
-// nextLive takes changes from the queue as soon as a session is free for them: until then they gather. Directories to
-// be listed go the way of the pass.
+// nextLive takes changes from the queue as soon as a session is free for them and may begin: until then they gather.
+// Directories to be listed go the way of the pass.
 func (e *Engine) nextLive(now time.Time) *batch {
-	if !e.following || e.paused || e.running[0]+e.running[1] >= e.sessions {
+	if !e.following || e.paused || e.running[0]+e.running[1] >= e.sessions || e.pace.ready().After(now) {
 		return nil
 	}
 	var paths []queue.Item
@@ -184,6 +184,7 @@ func (e *Engine) nextLive(now time.Time) *batch {
 	if len(paths) == 0 {
 		return nil
 	}
+	e.pace.begin(now)
 	return &batch{kind: copySmall, retry: true, acks: true, live: true, paths: paths}
 }
 
