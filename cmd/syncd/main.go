@@ -18,13 +18,13 @@ import (
 	"github.com/syncd/syncd/internal/config"
 )
 
-// The exit statuses of design.md, section 10. Status 4, "trees differ", belongs
-// to --verify and --cutover.
+// The exit statuses of design.md, section 10.
 const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
 	exitPartial     = 3
+	exitDiffer      = 4
 	exitUnsafe      = 5
 	exitInterrupted = 130
 )
@@ -63,8 +63,11 @@ func run(ctx context.Context, args []string, s streams, env func(string) string)
 	}
 	ctx, release := interruptible(ctx, s.err, os.Exit)
 	defer release()
-	if c.Action == config.Ask {
+	switch c.Action {
+	case config.Ask:
 		return ask(ctx, c, s)
+	case config.Verify:
+		return verifyTree(ctx, c, s)
 	}
 	return full(ctx, c, s)
 }

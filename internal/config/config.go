@@ -29,6 +29,7 @@ type Action uint8
 const (
 	Follow  Action = iota // a full pass, then what changes, until stopped
 	Full                  // one full pass
+	Verify                // compare by checksum, change nothing
 	Cutover               // move the service to DEST; asks a running service if there is no Source
 	Ask                   // ask or steer a running service
 	Help
@@ -49,6 +50,7 @@ type Config struct {
 	IgnoreUnsupported bool
 
 	Delete   bool
+	NoExtra  bool  // Verify, --no-delete: what is only at DEST does not count
 	OneFS    bool  // --one-file-system
 	Sessions int   // parallel sessions; 0: chosen from the machine
 	BigFile  int64 // bytes from which a file gets a session of its own; 0: the engine's default
@@ -67,6 +69,8 @@ type Config struct {
 	ConnectTimeout time.Duration
 	Timeout        time.Duration
 	Bandwidth      *ratelimit.Timetable // nil: no limit
+	ReadLimit      int64                // Verify: bytes a second read for checksums here; 0: no limit
+	Readers        int                  // Verify: files read here at once; 0: chosen from the machine
 
 	Verbose  int
 	Itemize  int // 0: no; 1: changes; also set by --dry-run

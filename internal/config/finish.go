@@ -117,7 +117,7 @@ func (f *flags) together() error {
 			Reason: "a window is for a service; one pass has one limit",
 			Remedy: "give the number alone",
 		}
-	case f.c.MaxDelete >= 0 && !f.c.Delete:
+	case f.c.MaxDelete >= 0 && !f.c.Delete && f.c.Action != Verify:
 		return &UsageError{
 			What:   "--max-delete",
 			Reason: "nothing is deleted without --delete",

@@ -218,6 +218,7 @@ func (f *flags) comparison() {
 
 func (f *flags) deletion() {
 	f.on(&f.c.Delete, "delete", "")
+	f.do("no-delete", "", func() error { f.c.Delete, f.c.NoExtra = false, true; return nil })
 	f.on(&f.c.Delete, "del", "")
 	f.on(&f.c.Delete, "delete-during", "")
 	f.value("max-delete", "", func(v string) error {
@@ -273,6 +274,15 @@ func (f *flags) load() {
 		return nil
 	})
 	f.do("no-bwlimit", "", func() error { f.c.Bandwidth = nil; return nil })
+	f.value("read-limit", "", func(v string) error {
+		n, err := ratelimit.ParseRate(v)
+		if err != nil {
+			return &UsageError{Reason: err.Error(), Remedy: "write a rate as 4M, in KiB a second without a suffix"}
+		}
+		f.c.ReadLimit = n
+		return nil
+	})
+	f.number("readers", 1, 256, "how many files may be read at once", func(n int) { f.c.Readers = n })
 }
 
 func (f *flags) output() {

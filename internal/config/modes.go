@@ -19,7 +19,11 @@ const defaultStopTimeout = 10 * time.Second
 // changes.
 type mode string
 
-const fullMode mode = "full"
+// The modes that take SRC and DEST.
+const (
+	fullMode   mode = "full"
+	verifyMode mode = "verify"
+)
 
 // asking are the modes that only talk to a running service.
 var asking = map[mode]control.Action{
@@ -33,7 +37,7 @@ var asking = map[mode]control.Action{
 func (f *flags) modeFlags() {
 	f.on(&f.help, "help", "")
 	f.on(&f.version, "version", "V")
-	for _, m := range []mode{fullMode, "status", "pause", "resume"} {
+	for _, m := range []mode{fullMode, verifyMode, "status", "pause", "resume"} {
 		f.do(string(m), "", func() error { f.choose(m); return nil })
 	}
 	f.value("set", "", func(v string) error {
@@ -98,11 +102,14 @@ func (f *flags) mode() error {
 			Remedy: "give one at a time",
 		}
 	}
-	if f.modes[0] == fullMode {
+	switch f.modes[0] {
+	case fullMode:
 		c.Action = Full
 		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level")
-	}
-	if f.modes[0] == cutoverMode {
+	case verifyMode:
+		c.Action = Verify
+		return f.refuseGiven("a comparison is no service", "leave it out", "control", "stop-timeout", "log-level")
+	case cutoverMode:
 		return f.cutsOver()
 	}
 	c.Action, c.Request.Do = Ask, asking[f.modes[0]]
@@ -160,6 +167,12 @@ func shown(p *pflag.Flag) string {
 // follows them.
 func (f *flags) fits() error {
 	c := f.c
+	if c.Action == Verify {
+		return f.refuseGiven("contents are compared, whatever sizes and times are", "leave it out", "ignore-times", "size-only")
+	}
+	if err := f.refuseGiven("files are read for their checksums by --verify", "leave it out", "read-limit", "readers"); err != nil {
+		return err
+	}
 	if c.Action != Follow && c.Action != Cutover {
 		return nil
 	}

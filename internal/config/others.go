@@ -78,7 +78,6 @@ var others = map[string]string{
 	"stop-at":           "use timeout(1)",
 	"time-limit":        "use timeout(1)",
 	"config":            "give the options on the command line",
-	"verify":            "compare with rsync -nic --delete for now",
 	"check-config":      "see syncd --help for what there is",
 	"watch":             "leave it out; changes are watched by inotify",
 	"raise-watch-limit": "run: sysctl fs.inotify.max_user_watches=NUMBER",
@@ -86,7 +85,6 @@ var others = map[string]string{
 	"max-delay":         "leave it out; changes are sent as they come",
 	"state-dir":         "leave it out",
 	"recheck":           "leave it out; every run asks the destination",
-	"read-limit":        "use --bwlimit",
 	"nice":              "use nice(1) and ionice(1)",
 	"tls-ca":            "use ssh, or a TLS tunnel",
 

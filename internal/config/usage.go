@@ -3,14 +3,16 @@ package config
 // Usage is what --help prints. The README and the man page carry the same text.
 const Usage = `Usage: syncd [flags] SRC DEST
        syncd --full [flags] SRC DEST
+       syncd --verify [flags] SRC DEST
        syncd --cutover [--rehearse] [--control=PATH] [flags] [SRC DEST]
        syncd --status | --pause | --resume | --set KEY=VALUE | --why PATH
              [--control=PATH] [--json]
 
 Makes DEST equal to the directory SRC, sending only what differs, over several
 connections at once, and then follows changes until it is stopped; with --full
-it ends when all is equal. The last form asks or steers a running syncd. DEST
-is an ordinary rsync daemon, a host with rsync behind ssh, or a local directory:
+it ends when all is equal. With --verify it changes nothing and names what is
+different, by checksum. The last form asks or steers a running syncd. DEST is
+an ordinary rsync daemon, a host with rsync behind ssh, or a local directory:
 
   rsync://[USER@]HOST[:PORT]/MODULE[/PATH]    rsync daemon
   [USER@]HOST::MODULE[/PATH]                  rsync daemon
@@ -30,6 +32,9 @@ Examples:
 
 Mode (without one: copy, then follow changes):
       --full               copy once and end
+      --verify             read all files on both sides and print, as -i, what
+                           differs, is missing or is only at DEST; with the
+                           flags of the copy, and -I and --size-only left out
       --cutover            freeze SRC, prove DEST equal, go over to it, or thaw
                            SRC; by the running service, or without one with SRC
                            and DEST; see "Cutover"
@@ -104,6 +109,8 @@ Deletion:
       --max-delete=NUM     delete no more than NUM entries; while changes are
                            followed NUM[/WINDOW], as in 1000/1h: no more in one
                            hour (the default) without --set allow-delete=...
+      --no-delete          delete nothing; with --verify: what is only at DEST
+                           is no difference
 
 Connection:
       --password-file=FILE password for the daemon, in a file that only you can
@@ -122,6 +129,10 @@ Load:
                            day: 08:00-23:00=4M,23:00-08:00=0
       --no-bwlimit         no limit
       --sessions=NUM       connections at once (default: by processors)
+      --read-limit=RATE    with --verify: what is read of files here, as RATE of
+                           --bwlimit without times
+      --readers=NUM        with --verify: files read here at once (default: by
+                           processors)
 
 While changes are followed (without -I, --size-only, -F, -C):
       --stop-timeout=SEC   at SIGTERM, how long what is being sent may take
@@ -144,7 +155,7 @@ Cutover (hooks are commands for sh -c, run by the syncd that follows SRC):
       --rehearse           all of it but the hooks: how long would it be frozen?
       --report=FILE        keep the report in FILE, and as JSON in FILE.json
 
-Output (with --full; --json also with --status and --why):
+Output (with --full and --verify; --json also with --status and --why):
   -n, --dry-run            change nothing, print what would be done, as -i
   -i, --itemize-changes    a line for each change: what changes, and the name
   -v, --verbose            the names of what is sent and deleted, and all errors
@@ -164,7 +175,8 @@ Exit status:
   0    done: DEST is equal to SRC; a service was stopped by SIGTERM
   1    failed: not started, or not finished; no service answers, or it refuses
   2    a mistake in the command line; nothing was done
-  3    done, but some paths could not be read, sent or deleted; they are named
+  3    done, but some paths could not be read, sent, deleted or compared; they
+       are named
   4    trees differ, or --cutover was not done: SRC is thawed again, or the last
        lines say what to do
   5    refused by a safety rule; nothing was deleted

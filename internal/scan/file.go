@@ -13,8 +13,9 @@ const bigFile = 4 << 20 // bytes
 
 // File is an open regular file. It is not for concurrent use.
 type File struct {
-	fd   int
-	path string
+	fd     int
+	path   string
+	opened Stat
 }
 
 // Open opens the regular file at path for reading. It never follows a symlink, leaves the tree, or waits, for a fifo's
@@ -28,9 +29,8 @@ func (r *Root) Open(path string) (*File, error) {
 		}
 		return nil, &PathError{"open", path, r.mismatch(path, err, ErrNotRegular)}
 	}
-	var st unix.Stat_t
-	err = ignoringEINTR(func() error { return unix.Fstat(fd, &st) })
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+	st, err := fstat(fd)
+	if err == nil && !st.IsRegular() {
 		err = ErrNotRegular
 	}
 	if err != nil {
@@ -43,8 +43,11 @@ func (r *Root) Open(path string) (*File, error) {
 		_ = unix.Fadvise(fd, 0, 0, unix.FADV_SEQUENTIAL)
 		_ = unix.Fadvise(fd, 0, 0, unix.FADV_NOREUSE)
 	}
-	return &File{fd: fd, path: path}, nil
+	return &File{fd: fd, path: path, opened: st}, nil
 }
+
+// Opened returns the state of the file when it was opened.
+func (f *File) Opened() Stat { return f.opened }
 
 // Read reads the next bytes, as io.Reader has it. Errors are of type *PathError.
 func (f *File) Read(p []byte) (int, error) {

@@ -17,10 +17,12 @@ import (
 // own; then it belongs to one sender.
 type batch struct {
 	contents bool          // files are compared by content, not by size and time
+	names    bool          // nothing but what is extra is looked for
 	scope    *filter.Scope // rules in force in its content directories
 	entries  []flist.Entry
 	about    []about          // parallel to entries
 	dirs     map[string]int32 // path to entry, for directories and what is gone
+	files    map[string]int32 // the same for all else, where a path may be added twice; nil: it may not
 	links    map[link]int32   // inode to hard-link group
 	answers  map[int32][]string
 	hidden   map[string]struct{} // paths that are here and not in the list
@@ -36,6 +38,7 @@ type batch struct {
 // about is what is known of an entry beyond what is sent.
 type about struct {
 	stat    scan.Stat
+	links   bool      // only its hard links are of interest
 	primary bool      // the batch is about this entry; others ride along because the list needs them
 	read    time.Time // when reading its content began; zero: was not read
 	failed  error     // why its content is not known
@@ -70,6 +73,9 @@ func (b *batch) ride(d *dir) {
 // addDir lists a directory, or something gone, once.
 func (b *batch) addDir(e flist.Entry, st *scan.Stat, primary bool) int32 {
 	at, ok := b.dirs[e.Path]
+	if ok && e.Dir == flist.Content {
+		b.entries[at].Dir = flist.Content
+	}
 	switch {
 	case !ok:
 		at = int32(len(b.entries))
@@ -88,6 +94,10 @@ func (b *batch) addDir(e flist.Entry, st *scan.Stat, primary bool) int32 {
 
 // add lists an entry that is no directory. hardLinks groups the names of one inode.
 func (b *batch) add(e flist.Entry, st *scan.Stat, primary, hardLinks bool) int32 {
+	if at, ok := b.files[e.Path]; ok {
+		b.about[at].primary = b.about[at].primary || primary
+		return at
+	}
 	if hardLinks && st.Nlink > 1 {
 		if b.links == nil {
 			b.links = map[link]int32{}
@@ -97,6 +107,9 @@ func (b *batch) add(e flist.Entry, st *scan.Stat, primary, hardLinks bool) int32
 			b.links[key] = int32(len(b.links) + 1)
 		}
 		e.Link = b.links[key]
+	}
+	if b.files != nil {
+		b.files[e.Path] = int32(len(b.entries))
 	}
 	b.entries = append(b.entries, e)
 	b.about = append(b.about, about{stat: *st, primary: primary})

@@ -19,15 +19,18 @@ type filler struct {
 	*run
 	ctx     context.Context
 	filled  chan<- *batch
-	filling [2]*batch       // by attributes, by content
+	filling [3]*batch       // by attributes, by content, by name
 	above   []*dir          // of the walk: the directories that lead to the one at hand
 	dirs    map[string]*dir // of single paths: those above them
+	linked  linkIndex
+	single  bool // paths come one by one, and may come twice
 }
 
 // Places in filler.filling.
 const (
 	byAttributes = iota
 	byContent
+	byName
 )
 
 // maxDirs bounds what is remembered of directories above single paths.
@@ -48,7 +51,10 @@ func (f *filler) tree(start string) error {
 	if f.v.scope != nil {
 		o.Skip = f.skip
 	}
-	return scan.Walk(f.ctx, f.v.cfg.Root, start, o, f.walked)
+	if err := scan.Walk(f.ctx, f.v.cfg.Root, start, o, f.walked); err != nil {
+		return err
+	}
+	return f.links()
 }
 
 // prefetch is how many entries may be listed ahead, which is bounded for the memory that they take.
@@ -136,7 +142,6 @@ type child struct {
 	entry   flist.Entry
 	stat    *scan.Stat
 	content bool // is to be compared by content
-	read    bool // by another batch than the one that has the names
 	mount   bool // a directory that is not descended
 }
 
@@ -156,20 +161,17 @@ func (f *filler) listing(d *dir, l *scan.Listing, contents bool) error {
 	fits := len(children) < f.v.cfg.tuning.entries-len(f.above)-2 && bytes <= f.v.cfg.tuning.bytes
 	switch {
 	case !named:
-		return errors.Join(f.alone(d), f.spread(d, children, true))
+		return errors.Join(f.alone(d), f.spread(d, children))
 	case !contents, read == 0:
 		return f.whole(byAttributes, d, children, hidden)
 	case fits && read == regular(children):
 		return f.whole(byContent, d, children, hidden)
 	}
 	// What is read goes in several lists, or apart from what is not. The names are compared in one of their own.
-	if err := f.spread(d, children, false); err != nil {
+	if err := errors.Join(f.alone(d), f.spread(d, children)); err != nil {
 		return err
 	}
-	for i := range children {
-		children[i].content = false
-	}
-	return f.names(d, children, hidden, read)
+	return f.whole(byName, d, children, hidden)
 }
 
 func regular(children []child) int {
@@ -228,43 +230,31 @@ func (f *filler) proven(p string, s *scan.Stat) bool {
 	return true
 }
 
-// whole puts a directory with all its entries into one batch, which finds what else is in it there.
+// whole puts a directory with all its entries into one batch, which finds what else is in it there. By name it finds
+// nothing but that.
 func (f *filler) whole(k int, d *dir, children []child, hidden []string) error {
 	b, err := f.batch(k, d, len(children))
 	if err != nil {
 		return err
 	}
-	f.content(b, d, true, hidden)
+	primary := k != byName
+	f.content(b, d, primary, hidden)
 	for i := range children {
-		f.put(b, &children[i], true)
+		f.put(b, &children[i], primary)
 	}
 	return f.closeFull(k)
 }
 
-// names puts a directory with all its entries into one batch, which is about those that are compared by nothing but
-// attributes, and about what else is there.
-func (f *filler) names(d *dir, children []child, hidden []string, read int) error {
-	b, err := f.batch(byAttributes, d, len(children))
-	if err != nil {
-		return err
-	}
-	f.content(b, d, true, hidden)
-	for i := range children {
-		c := &children[i]
-		f.put(b, c, !c.read)
-	}
-	return f.closeFull(byAttributes)
-}
-
-// spread distributes entries over as many batches as they need: those that are read, and with all the others too.
-func (f *filler) spread(d *dir, children []child, all bool) error {
+// spread distributes entries over as many batches as they need.
+func (f *filler) spread(d *dir, children []child) error {
 	for i := range children {
 		c := &children[i]
 		k := byAttributes
 		if c.content {
 			k = byContent
-		} else if !all {
-			continue
+		}
+		if isDir(c.entry.Mode) && !c.mount {
+			continue // has a listing of its own
 		}
 		b, err := f.batch(k, d, 1)
 		if err != nil {
@@ -272,7 +262,6 @@ func (f *filler) spread(d *dir, children []child, all bool) error {
 		}
 		b.ride(d)
 		f.put(b, c, true)
-		c.read = c.content
 		if err := f.closeFull(k); err != nil {
 			return err
 		}
@@ -282,7 +271,9 @@ func (f *filler) spread(d *dir, children []child, all bool) error {
 
 // content lists d as a directory whose names are compared.
 func (f *filler) content(b *batch, d *dir, primary bool, hidden []string) {
-	f.found(1)
+	if primary {
+		f.found(1)
+	}
 	if d.parent != nil {
 		b.ride(d.parent)
 	}
@@ -300,7 +291,11 @@ func (f *filler) put(b *batch, c *child, primary bool) {
 		b.addDir(c.entry, c.stat, primary && c.mount)
 		return
 	}
-	b.add(c.entry, c.stat, primary, f.v.cfg.Session.HardLinks)
+	hardLinks := f.v.cfg.Session.HardLinks
+	b.add(c.entry, c.stat, primary, hardLinks)
+	if hardLinks && primary && !f.single && c.stat.Nlink > 1 {
+		f.seeLink(b, c.entry.Path, c.stat)
+	}
 }
 
 // wanted reports whether entries of this type are compared.
@@ -329,7 +324,11 @@ func (f *filler) batch(k int, d *dir, n int) (*batch, error) {
 	}
 	if f.filling[k] == nil {
 		f.filling[k] = newBatch(k == byContent, d.scope)
+		f.filling[k].names = k == byName
 		f.filling[k].hash = f.terms.sum.Hash
+		if f.single {
+			f.filling[k].files = map[string]int32{}
+		}
 	}
 	return f.filling[k], nil
 }
@@ -365,6 +364,7 @@ func (f *filler) found(n int64) { f.v.progress.totalEntries.Add(n) }
 
 // items adds single paths.
 func (f *filler) items(items iter.Seq[Item]) error {
+	f.single = true
 	for it := range items {
 		if err := f.ctx.Err(); err != nil {
 			return context.Cause(f.ctx)

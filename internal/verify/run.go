@@ -181,6 +181,10 @@ func (r *run) different(d Difference) {
 		r.sum.Compared++
 		r.v.progress.entries.Add(1)
 	}
+	if d.Entry.Sum != nil && d.Flags&(rsync.ItemNew|rsync.ItemSize) == 0 {
+		r.sum.Files++
+		r.sum.Bytes += d.Entry.Size
+	}
 	r.sink.Different(d)
 }
 

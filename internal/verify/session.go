@@ -30,8 +30,13 @@ func (v *Verifier) newDestination() (destination, error) {
 		dest, err := embedded.OpenDry(d.Dest.Path)
 		return local{dest}, err
 	}
-	if v.cfg.Writes != nil {
-		d.Wrap = func(c io.ReadWriteCloser) io.ReadWriteCloser { return v.cfg.Writes.Wrap(context.Background(), c) }
+	if outer := d.Wrap; v.cfg.Writes != nil {
+		d.Wrap = func(c io.ReadWriteCloser) io.ReadWriteCloser {
+			if outer != nil {
+				c = outer(c)
+			}
+			return v.cfg.Writes.Wrap(context.Background(), c)
+		}
 	}
 	return remote{&d}, nil
 }
@@ -148,6 +153,7 @@ func (r *run) primeOnce(ctx context.Context, o rsync.Options) (t terms, err erro
 func (r *run) compare(ctx context.Context, b *batch) error {
 	o := r.opts
 	o.Checksum = b.contents
+	o.Existing, o.IgnoreExisting = b.names, b.names
 	o.DeleteMissing = b.gone
 	report, err := r.deliver(ctx, b, o, func(t terms) { r.rehash(ctx, b, t) }, &extras{r: r, b: b})
 	if err != nil {
@@ -252,14 +258,9 @@ func (r *run) open(ctx context.Context, b *batch, i int) (rsync.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
 	a := &b.about[i]
 	a.read = time.Now()
-	if st != a.stat {
+	if f.Opened() != a.stat {
 		a.failed = ErrChanged
 	}
 	d := &digested{File: f, from: r.paced(ctx, f), sum: r.checksum(b.hash).NewFile(), b: b, i: i}

@@ -24,6 +24,10 @@ func (r *run) settle(ctx context.Context, b *batch, report *rsync.Report) error 
 		if !b.about[i].primary {
 			continue
 		}
+		if b.about[i].links {
+			r.settleLink(b, i, &report.Results[i])
+			continue
+		}
 		if r.settleEntry(b, i, &report.Results[i], silent) {
 			doubtful = append(doubtful, int32(i))
 		}
@@ -84,6 +88,9 @@ func vanished(res *rsync.Result) bool {
 func differs(f rsync.ItemFlags, mode uint32) rsync.ItemFlags {
 	const about = rsync.ItemTimeSet | rsync.ItemUnknown | rsync.ItemAtime
 	said := f &^ about
+	if f&rsync.ItemTimeSet != 0 {
+		said &^= rsync.ItemTime // it would be another one, whatever it is
+	}
 	if mode&unix.S_IFMT == unix.S_IFLNK {
 		said &^= rsync.ItemSize // its time could not be set there
 	}

@@ -47,7 +47,7 @@ var (
 // Config says what to compare, with what, and how. Root and Dialer are required.
 type Config struct {
 	Root   *scan.Root
-	Dialer rsync.Dialer // its Wrap is used by the verifier
+	Dialer rsync.Dialer
 
 	// Session holds what is to be compared, as it would be copied: owners, times, links and so on. The verifier itself
 	// sets what makes a session one that compares.
