@@ -67,13 +67,13 @@ func TestHookEnvironment(t *testing.T) {
 		f.exit[GoHook] = 1
 		Run(t.Context(), f, Config{Plan: plan(), Source: "/srv", Destination: "h::m"})
 		for hook, want := range map[Hook][]string{
-			FreezeHook: {"SYNCD_HOOK=freeze", "SYNCD_STATE=frozen", "SYNCD_REASON=", "SYNCD_SOURCE=/srv", "SYNCD_DEST=h::m",
+			FreezeHook: {"SYNCD_HOOK=freeze", "SYNCD_STATE=frozen", "SYNCD_FROM=", "SYNCD_REASON=", "SYNCD_SOURCE=/srv", "SYNCD_DEST=h::m",
 				"SYNCD_REPORT=/r", "SYNCD_BACKLOG_PATHS=3", "SYNCD_BACKLOG_BYTES=0", "SYNCD_SETTLED_SENT=0",
 				"SYNCD_VERIFIED_FILES=0", "SYNCD_VERIFIED_BYTES=0", "SYNCD_PROVEN_FILES=0", "SYNCD_DIFFERENT=0", "SYNCD_UNCOMPARED=0"},
-			GoHook: {"SYNCD_HOOK=go", "SYNCD_STATE=going", "SYNCD_REASON=", "SYNCD_SOURCE=/srv", "SYNCD_DEST=h::m",
+			GoHook: {"SYNCD_HOOK=go", "SYNCD_STATE=going", "SYNCD_FROM=", "SYNCD_REASON=", "SYNCD_SOURCE=/srv", "SYNCD_DEST=h::m",
 				"SYNCD_REPORT=/r", "SYNCD_BACKLOG_PATHS=0", "SYNCD_BACKLOG_BYTES=0", "SYNCD_SETTLED_SENT=3",
 				"SYNCD_VERIFIED_FILES=10", "SYNCD_VERIFIED_BYTES=1000", "SYNCD_PROVEN_FILES=900", "SYNCD_DIFFERENT=0", "SYNCD_UNCOMPARED=0"},
-			ThawHook: {"SYNCD_HOOK=thaw", "SYNCD_STATE=thawing", "SYNCD_REASON=the go hook failed: exit status 1",
+			ThawHook: {"SYNCD_HOOK=thaw", "SYNCD_STATE=thawing", "SYNCD_FROM=going", "SYNCD_REASON=the go hook failed: exit status 1",
 				"SYNCD_SOURCE=/srv", "SYNCD_DEST=h::m",
 				"SYNCD_REPORT=/r", "SYNCD_BACKLOG_PATHS=0", "SYNCD_BACKLOG_BYTES=0", "SYNCD_SETTLED_SENT=3",
 				"SYNCD_VERIFIED_FILES=10", "SYNCD_VERIFIED_BYTES=1000", "SYNCD_PROVEN_FILES=900", "SYNCD_DIFFERENT=0", "SYNCD_UNCOMPARED=0"},

@@ -125,8 +125,8 @@ func (r *Report) clone() *Report {
 	return &c
 }
 
-// env is what hooks are told.
-func (r *Report) env(hook Hook, state State, path string) []string {
+// env is what hooks are told. from is the state in which the cutover failed, or "".
+func (r *Report) env(hook Hook, state, from State, path string) []string {
 	v, s := r.Verified, r.Settled
 	if v == nil {
 		v = new(Verified)
@@ -137,6 +137,7 @@ func (r *Report) env(hook Hook, state State, path string) []string {
 	env := []string{
 		"SYNCD_HOOK=" + string(hook),
 		"SYNCD_STATE=" + string(state),
+		"SYNCD_FROM=" + string(from),
 		"SYNCD_REASON=" + r.Reason,
 		"SYNCD_SOURCE=" + r.Source,
 		"SYNCD_DEST=" + r.Destination,

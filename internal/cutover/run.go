@@ -38,6 +38,7 @@ type machine struct {
 	c       Config
 	r       *Report
 	state   State
+	from    State     // in which it failed
 	drained bool      // Drain(true) was called
 	held    bool      // Hold(true) was called
 	frozen  time.Time // when the freeze began; zero: it has not
@@ -94,7 +95,7 @@ func (m *machine) attempt(ctx context.Context) error {
 
 // goBack returns to live.
 func (m *machine) goBack(ctx context.Context, err error) {
-	m.r.Reason, m.r.Outcome = text(err), Aborted
+	m.r.Reason, m.r.Outcome, m.from = text(err), Aborted, m.state
 	if errors.Is(err, ErrInterrupted) {
 		m.r.Outcome = Interrupted
 	}
@@ -175,7 +176,7 @@ func (m *machine) hook(ctx context.Context, hook Hook, command string) error {
 		exit   int
 		output string
 	}
-	env, run := m.r.env(hook, m.state, m.c.Report), HookRun{Hook: hook, Command: command, Begin: now()}
+	env, run := m.r.env(hook, m.state, m.from, m.c.Report), HookRun{Hook: hook, Command: command, Begin: now()}
 	m.say("running the %s hook: %s", hook, shown(command))
 	e, err := await(m, ctx, HookGrace, end{exit: -1}, func(ctx context.Context) (end, error) {
 		exit, output, err := m.w.Hook(ctx, hook, command, env)
