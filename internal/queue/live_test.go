@@ -563,3 +563,25 @@ func TestClaimLeavesWhatWasSwallowedSince(t *testing.T) {
 		t.Error("a change made after the claimed item was taken is gone")
 	}
 }
+
+func TestFailuresLeaveAGapForTheirDirectory(t *testing.T) {
+	q := New[int](Backoff{First: 1 << 20, Max: 1 << 20})
+	addPaths(q, start, "d/a", "d/b")
+	expect(t, "taken first", takeAll(q, start), "Path d/a", "Path d/b")
+	q.Retry("d/a", errors.New("no"), start)
+	q.Retry("d/b", errors.New("no"), after(1<<20)) // due when the other one is being tried
+	if p, ok := q.TakePath(after(1 << 20)); p != "d/a" || !ok {
+		t.Fatalf("took %q, %v", p, ok)
+	}
+	addPaths(q, after(1<<20), "d")
+	expect(t, "taken while one is tried", takeAll(q, after(1<<20)))
+	if p, ok := q.TakePath(after(1 << 22)); ok {
+		t.Errorf("%q goes before the directory, which waits for it to end", p)
+	}
+	q.Retry("d/a", errors.New("no"), after(1<<22))
+	expect(t, "taken then", takeAll(q, after(1<<22)), "Path d")
+	q.Done("d")
+	if p, ok := q.TakePath(after(1 << 22)); p != "d/b" || !ok {
+		t.Errorf("took %q, %v", p, ok)
+	}
+}

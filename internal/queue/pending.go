@@ -52,6 +52,7 @@ func (q *Queue[C]) want(n *node, k Kind, since int64) {
 		if !n.live {
 			n.live = true
 			q.waits--
+			moved = moved || n.where == parked // perhaps for what its age does not make it wait for
 		}
 		if n.where == waiting || n.where == deferred || moved {
 			q.leave(n)

@@ -179,7 +179,9 @@ func (q *Queue[C]) TakePath(now time.Time) (string, bool) {
 		}
 		q.waiting.remove(n)
 		n.where = nowhere
-		if at := n.obstacle(n.kind, n.since, live); at != nil {
+		// By its age it would go before all that waits for what is in flight below it. Many that fail again and again
+		// would then never leave a gap for a change of the directory that they are in.
+		if at := n.obstacle(n.kind, max(n.since, n.hold.due), live); at != nil {
 			q.park(n, at)
 			continue
 		}
