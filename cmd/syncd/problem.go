@@ -81,7 +81,7 @@ func sessionRemedy(e *rsync.Error) string {
 	switch {
 	case e.Hint != "":
 		return e.Hint
-	case e.Kind == rsync.KindLost, e.Kind == rsync.KindTimeout, e.Kind == rsync.KindBusy:
+	case e.Kind == rsync.KindLost, e.Kind == rsync.KindTimeout, e.Kind == rsync.KindBusy, e.Kind == rsync.KindStuck:
 		return "look at the network and the server's log, then run it again to go on"
 	case e.Kind == rsync.KindProtocol, e.Kind == rsync.KindNotRsync:
 		return "check that rsync is what answers there; --protocol=30 may help with an old one"

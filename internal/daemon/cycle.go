@@ -12,9 +12,9 @@ import (
 	"github.com/syncd/syncd/transfer"
 )
 
-// How long a session may be silent in both directions if the operator sets no --timeout. A server that hangs would
-// otherwise be waited for for ever.
-const silence = 2 * time.Minute
+// What --timeout and --contimeout are if the operator sets none. A server that hangs would otherwise be waited for for
+// ever. One that lives shows it after half of the time, whatever it is doing.
+const silence = 30 * time.Second
 
 // cycle watches and follows one root until ctx ends or the root is gone.
 func (s *service) cycle(ctx context.Context, root *scan.Root) error {
@@ -23,6 +23,9 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	c.StopTimeout, c.DeleteHistory = s.c.StopTimeout, &s.deleted
 	if c.Dialer.Timeout == 0 {
 		c.Dialer.Timeout = silence
+	}
+	if c.Dialer.ConnectTimeout == 0 {
+		c.Dialer.ConnectTimeout = c.Dialer.Timeout
 	}
 	c.Alive, c.AliveEvery = s.watchdog.Alive, s.watchdog.Every()
 	engine, err := transfer.New(c)

@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// A conn is the connection of a session. It counts what moves on the wire, gives up when nothing has moved in either
-// direction for too long, and can be cut at any time from any goroutine, which ends blocked reads and writes.
+// A conn is the connection of a session. It counts what moves on the wire, gives up when it makes no progress for too
+// long (patience), and can be cut at any time from any goroutine, which ends blocked reads and writes.
 type conn struct {
 	raw io.ReadWriteCloser // the transport
 	rw  io.ReadWriteCloser // raw behind the watch and Dialer.Wrap
 
 	start    time.Time
-	last     atomic.Int64 // when something moved, nanoseconds since start
+	heard    atomic.Int64 // when something came, nanoseconds since start
+	moved    atomic.Int64 // when something came or went
 	in, out  atomic.Int64 // bytes
 	closed   chan struct{}
 	closeOne sync.Once
 
-	mu    sync.Mutex
-	cause error         // why it was cut; nil if it was closed in good order
-	limit time.Duration // longest silence; 0 = any
-	timer *time.Timer
+	mu       sync.Mutex
+	cause    error // why it was cut; nil if it was closed in good order
+	patience patience
+	timer    *time.Timer
 }
 
 func newConn(raw io.ReadWriteCloser, wrap func(io.ReadWriteCloser) io.ReadWriteCloser) *conn {
@@ -97,51 +98,6 @@ func (c *conn) closeWrite() {
 	}
 }
 
-// setLimit sets how long the connection may be silent from now on. 0 = for ever.
-func (c *conn) setLimit(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limit = max(0, d)
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
-	}
-	c.touch()
-	if c.limit > 0 {
-		c.timer = time.AfterFunc(c.limit, c.check)
-	}
-}
-
-// lowerLimit is setLimit for what the server asks for: it never makes the limit longer.
-func (c *conn) lowerLimit(d time.Duration) {
-	if now := c.silenceLimit(); now == 0 || d < now {
-		c.setLimit(d)
-	}
-}
-
-// silenceLimit returns the limit in force.
-func (c *conn) silenceLimit() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.limit
-}
-
-// check runs when the limit may have been reached.
-func (c *conn) check() {
-	c.mu.Lock()
-	silent := time.Since(c.start) - time.Duration(c.last.Load())
-	limit := c.limit
-	if limit > 0 && silent < limit {
-		c.timer.Reset(limit - silent)
-	}
-	c.mu.Unlock()
-	if limit > 0 && silent >= limit {
-		c.cut(errSilence)
-	}
-}
-
-func (c *conn) touch() { c.last.Store(int64(time.Since(c.start))) }
-
 // watch is the transport as the layers above see it: every byte that moves is counted.
 type watch struct{ c *conn }
 
@@ -149,7 +105,7 @@ func (w watch) Read(p []byte) (int, error) {
 	n, err := w.c.raw.Read(p)
 	if n > 0 {
 		w.c.in.Add(int64(n))
-		w.c.touch()
+		w.c.touch(&w.c.heard, &w.c.moved)
 	}
 	return n, err
 }
@@ -158,7 +114,7 @@ func (w watch) Write(p []byte) (int, error) {
 	n, err := w.c.raw.Write(p)
 	if n > 0 {
 		w.c.out.Add(int64(n))
-		w.c.touch()
+		w.c.touch(&w.c.moved)
 	}
 	return n, err
 }

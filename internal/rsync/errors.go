@@ -23,10 +23,11 @@ const (
 	KindShell                    // the remote shell failed, or could not start rsync
 	KindDiskFull                 // no space, inodes or quota left at the destination
 	KindLost                     // the connection ended in the middle: worth another try
+	KindStuck                    // asked for acknowledgements, it stopped after errors: worth a try without, or with few entries
 )
 
 var kindNames = [...]string{"", "dial", "not rsync", "module", "busy", "auth", "read only", "refused", "protocol",
-	"timeout", "server", "shell", "disk full", "lost"}
+	"timeout", "server", "shell", "disk full", "lost", "stuck"}
 
 // String returns the kind's name.
 func (k Kind) String() string {
@@ -72,6 +73,9 @@ var errClosed = errors.New("session closed")
 
 // errSilence is the cause of a connection that was given up because nothing moved on it.
 var errSilence = errors.New("nothing sent or received")
+
+// errStuck is the cause of one whose server waits for files that it could not create.
+var errStuck = errors.New("the server goes on no more after errors about single entries")
 
 // oneLine makes a text of a peer fit for one line of a terminal or log: what is not printable ASCII or UTF-8 text is
 // written as rsync writes it, \#ooo in octal.

@@ -121,6 +121,9 @@ func (x *exchange) sendList() error {
 	}
 	err := x.w.Flush()
 	x.stats.ListBytes = x.w.Written() - before
+	if x.protocol >= 31 && x.opts.Timeout > 0 { // older servers are not known to show that they live in every phase
+		x.conn.listen(silentWork(x.b.Entries, &x.opts))
+	}
 	return err
 }
 

@@ -39,6 +39,7 @@ type words struct {
 	partial  [wire.Warning + 1][]byte // by tag: begun and not complete
 	remarks  []remark                 // those that may concern an entry
 	size     int                      // bytes in remarks
+	troubles int                      // MSG_ERROR_XFER
 	dropped  int                      // remarks over maxWords
 	early    []remark                 // said before there was anybody to hear them
 	deaths   int                      // MSG_ERROR_EXIT, or a text that says the same
@@ -117,7 +118,7 @@ func (s *Session) handle(tag wire.Tag, p []byte) error {
 			return err
 		}
 		if d := time.Duration(n) * time.Second; d > 0 && d <= maxTimeout {
-			s.conn.lowerLimit(d)
+			s.conn.serverLimit(d)
 			s.hasten()
 		}
 		return nil
@@ -252,10 +253,17 @@ func (s *Session) note(m remark) error {
 			s.said.remarks = append(s.said.remarks, m)
 		}
 	}
+	if m.tag == wire.ErrorXfer {
+		s.said.troubles++
+	}
+	suspect := s.said.troubles == stuckWords && m.tag == wire.ErrorXfer && s.opts.acks()
 	if x == nil && len(s.said.early) < maxEarly {
 		s.said.early = append(s.said.early, m)
 	}
 	s.said.mu.Unlock()
+	if suspect {
+		s.conn.suspect()
+	}
 	if x != nil {
 		s.said.tell(x.b.Events, m)
 	}

@@ -19,12 +19,14 @@ func (s *Session) reason(err error) error {
 	s.said.mu.Unlock()
 	cut := s.conn.cutBecause()
 	switch {
-	case cut != nil && !errors.Is(cut, errSilence):
+	case cut != nil && !errors.Is(cut, errSilence) && !errors.Is(cut, errStuck):
 		return cut // by the owner
 	case deaths > 0 || code != 0 && !partialCode(code):
 		return s.serverError(remarks, code)
 	case err != nil && err == s.unmet:
 		return err
+	case errors.Is(cut, errStuck):
+		return s.dialer.errorf(KindStuck, "", "mend what the server complains of", "%w; the last: %s", cut, lastWords(remarks))
 	case cut != nil:
 		return s.dialer.errorf(KindTimeout, "", "check the connection, or raise --timeout", "%w for too long", cut)
 	case errors.Is(s.readErr, wire.ErrProtocol):

@@ -3,6 +3,7 @@ package rsync
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,4 +31,16 @@ func (c promptTCP) Read(p []byte) (int, error) {
 
 func quickAck(fd uintptr) {
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+}
+
+// unacknowledged returns how many segments the other host has not acknowledged, how many bytes it has, and when it last
+// acknowledged anything.
+func (c promptTCP) unacknowledged() (missing int, acked uint64, since time.Duration) {
+	_ = c.raw.Control(func(fd uintptr) { // a connection that is closed misses nothing
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			missing, acked = int(info.Unacked), info.Bytes_acked
+			since = time.Duration(info.Last_ack_recv) * time.Millisecond
+		}
+	})
+	return missing, acked, since
 }

@@ -8,11 +8,13 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
 
@@ -49,8 +51,12 @@ func TestSilence(t *testing.T) {
 				return err
 			}()
 			wantKind(t, err, rsync.KindTimeout)
-			if took := time.Since(start); took != limit {
-				t.Errorf("silent after %d bytes: gave up after %v, want %v", n, took, limit)
+			want := limit
+			if n >= len(p.say) && n > 94 { // it has the list, and may be reading 512 MiB of "big"
+				want += 64 * time.Second
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("silent after %d bytes: gave up after %v, want %v", n, took, want)
 			}
 		})
 	}
@@ -79,6 +85,7 @@ func TestServersTimeout(t *testing.T) {
 			t.Errorf("%d signs of life in 10 minutes, want one every 3 s", alive)
 		}
 		entries, content := recordedTree()
+		entries = without(entries, "big")
 		start := time.Now()
 		_, err = s.Send(t.Context(), recordedBatch(t, s, archive(), entries, content))
 		wantKind(t, err, rsync.KindTimeout)
@@ -189,4 +196,78 @@ type ticking struct {
 func (c ticking) Write(p []byte) (int, error) {
 	c.tick("write")
 	return c.ReadWriteCloser.Write(p)
+}
+
+// patient has a server say what comes after it has got a list of one file, and returns how the session ended and after
+// what time. The file's content is read at 32 KiB a second.
+func patient(t *testing.T, o rsync.Options, setup, after string) (took time.Duration, err error) {
+	recorded := loadRecording(t, "02-p32-aH-noinc")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(recorded.s2c, 32)
+		p.say = append(slices.Clip(p.say), setup...)
+		p.rest = []byte(after)
+		d := &rsync.Dialer{Dest: rsync.Dest{Kind: rsync.Daemon, Host: "h", Module: "m"}, Timeout: 30 * time.Second,
+			Dial: func(context.Context) (io.ReadWriteCloser, error) { return p, nil }}
+		s, connectErr := d.Connect(t.Context(), o)
+		must(t, connectErr)
+		synctest.Wait()
+		p.arm()
+		start := time.Now()
+		_, err = s.Send(t.Context(), &rsync.Batch{
+			Entries: []flist.Entry{{Path: "f", Mode: 0o100644, Size: 100 << 20}},
+			Open:    func(int) (rsync.File, error) { return slow{}, nil },
+		})
+		took = time.Since(start)
+	})
+	return took, err
+}
+
+// slow is a file of 100 MiB on a slow disk.
+type slow struct{}
+
+func (slow) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return min(len(p), 32<<10), nil
+}
+func (slow) Size() int64  { return 100 << 20 }
+func (slow) Close() error { return nil }
+
+// TestServerMustBeHeard has a server that was given a timeout, asks for a file and is not heard of again. That we go on
+// sending is no sign that it lives.
+func TestServerMustBeHeard(t *testing.T) {
+	ask := data("\x01\x00\xa0" + strings.Repeat("\x00", 16)) // index 0, to be transferred, no block sums
+	const read = 100 << 20 / (8 << 20) * time.Second         // the time that the server may read what it has of the file
+	took, err := patient(t, archive(), "", ask)
+	wantKind(t, err, rsync.KindTimeout)
+	if want := 30*time.Second + read; took < want || took > want+2*time.Second {
+		t.Errorf("gave up after %v, want %v", took, want)
+	}
+
+	// A daemon's own timeout may be longer: then it shows that it lives later.
+	took, err = patient(t, archive(), message(33, "\x58\x02\x00\x00"), ask)
+	wantKind(t, err, rsync.KindTimeout)
+	if want := 315*time.Second + read; took < want || took > want+2*time.Second {
+		t.Errorf("gave up after %v, want %v", took, want)
+	}
+}
+
+// TestStuckServer has a server that was asked for acknowledgements stop after it could not create some files, as 3.5.0
+// does.
+func TestStuckServer(t *testing.T) {
+	texts := strings.Repeat(message(1, "rsync: [receiver] mkstemp \".f.abcdef\" (in m) failed: No space left on device (28)\n"), 8)
+	o := archive()
+	o.Acks = true
+	took, err := patient(t, o, "", texts)
+	e := wantKind(t, err, rsync.KindStuck)
+	if !strings.Contains(e.Error(), "No space left") {
+		t.Errorf("error %q does not name the reason", e)
+	}
+	if took != 3*time.Second {
+		t.Errorf("gave up after %v", took)
+	}
+	_, err = patient(t, o, "", texts[:7*len(texts)/8]) // fewer than it takes
+	wantKind(t, err, rsync.KindTimeout)
+	o.Acks = false // then it does not stop
+	_, err = patient(t, o, "", texts)
+	wantKind(t, err, rsync.KindTimeout)
 }
