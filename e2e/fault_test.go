@@ -75,6 +75,12 @@ var faults = []fault{
 		words: []string{"No space left"},
 	},
 	{
+		name: "no inodes", tmpfs: "size=200m,nr_inodes=300",
+		begin: func(t *testing.T, p *place) {},
+		end:   func(t *testing.T, p *place) { remount(t, p.module, "size=200m,nr_inodes=100000") },
+		words: []string{"No space left"},
+	},
+	{
 		name: "read-only", tmpfs: "size=200m",
 		begin: func(t *testing.T, p *place) { remount(t, p.module, "ro") },
 		end:   func(t *testing.T, p *place) { remount(t, p.module, "rw") },

@@ -35,6 +35,7 @@ type batch struct {
 	tries   int  // sessions that ended badly with this batch
 	acks    bool // every entry must be acknowledged by name
 	mute    bool // what is changed is no change of the destination
+	unclear bool // without, it could not be told what became of it
 
 	// Of Paths of the queue, which a sender looks up before it sends.
 	retry   bool
@@ -133,7 +134,7 @@ func (e *Engine) full(b *batch) bool {
 // directories lose that property: with entries left out they would delete too much.
 func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
-	s.tries, s.acks, s.retry, s.live, s.missing = b.tries, b.acks, b.retry, b.live, b.missing
+	s.tries, s.acks, s.unclear, s.retry, s.live, s.missing = b.tries, b.acks, b.unclear, b.retry, b.live, b.missing
 	if b.answers != nil {
 		s.answers = make(map[int32][]string, len(b.answers))
 	}

@@ -55,6 +55,7 @@ type Engine struct {
 	searching   bool // names of inodes are
 	searchAfter time.Time
 	searches    chan map[link]struct{} // to the searcher, which has room for the only one
+	plainly     plainly
 	trouble     trouble
 	asked       chan func()
 	inbox       inbox

@@ -185,7 +185,7 @@ func (e *Engine) nextLive(now time.Time) *batch {
 		return nil
 	}
 	e.pace.begin(now)
-	return &batch{kind: copySmall, retry: true, acks: true, live: true, paths: paths}
+	return &batch{kind: copySmall, retry: true, acks: e.asks(now), live: true, paths: paths}
 }
 
 // Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
@@ -194,7 +194,7 @@ const maxPruneRound = 64
 
 // isLive reports whether sessions of live batches have these options.
 func (e *Engine) isLive(o rsync.Options) bool {
-	return e.following && o == e.options(&batch{kind: copySmall, retry: true, acks: true, live: true})
+	return e.following && o == e.options(&batch{kind: copySmall, retry: true, acks: !e.plainly.now.Load(), live: true})
 }
 
 // nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there

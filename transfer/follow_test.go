@@ -35,6 +35,12 @@ func follow(t *testing.T, src, dest string, edit func(*Config)) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return following(t, e)
+}
+
+// following runs an engine.
+func following(t *testing.T, e *Engine) *follower {
+	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := errors.New("the test is over")
 	done := make(chan error, 1)

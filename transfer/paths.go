@@ -23,7 +23,8 @@ func (e *Engine) takePaths(now time.Time) {
 		paths = append(paths, queue.Item{Path: p})
 	}
 	if len(paths) > 0 {
-		e.enqueue(&batch{kind: copySmall, retry: true, acks: e.following, paths: paths})
+		// While following they may be changes, of which times and sizes tell nothing.
+		e.enqueue(&batch{kind: copySmall, retry: true, acks: e.asks(now), live: e.following, paths: paths})
 	}
 }
 
@@ -71,7 +72,7 @@ func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
 	b := l.batches[key]
 	if b == nil {
 		b = newBatch(k, key.scope)
-		b.retry, b.acks, b.live, b.answers = true, l.e.following, l.live, map[int32][]string{}
+		b.retry, b.acks, b.live, b.answers = true, l.given.acks, l.live, map[int32][]string{}
 		if deletes && l.e.guard != nil {
 			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
 		}
@@ -228,7 +229,9 @@ func (e *Engine) claim(c claim, live bool) {
 		e.guard.inherit(c.path, c.top)
 	}
 	if e.queue.Claim(c.path, c.top) {
-		e.enqueue(&batch{kind: copySmall, retry: true, acks: e.following, live: live, paths: []queue.Item{{Path: c.top}}})
+		e.enqueue(&batch{
+			kind: copySmall, retry: true, acks: e.asks(time.Now()), live: live, paths: []queue.Item{{Path: c.top}},
+		})
 	}
 }
 

@@ -36,7 +36,7 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsy
 	}
 	if warm != nil {
 		// What a waiting session died of, it tells only now; a fresh one may be luckier.
-		if report, err := r.over(ctx, warm, b, o); err == nil || ctx.Err() != nil {
+		if report, err := r.over(ctx, warm, b, o); err == nil || ctx.Err() != nil || gotToWork(report) {
 			return report, err
 		}
 	}
@@ -45,6 +45,13 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsy
 		return &rsync.Report{}, err
 	}
 	return r.over(ctx, s, b, o)
+}
+
+// gotToWork reports whether a session that broke had got to work.
+func gotToWork(r *rsync.Report) bool {
+	return slices.ContainsFunc(r.Results, func(res rsync.Result) bool {
+		return res.State != rsync.Pending || res.Items != 0 || res.Literal > 0
+	})
 }
 
 func (r remote) over(ctx context.Context, s *rsync.Session, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {

@@ -26,6 +26,7 @@ func (e *Engine) settle(o outcome) error {
 		e.queue.Add(it, time.Now())
 	}
 	e.counters.session(o.report)
+	e.plainly.learn(o)
 	var pending []bool
 	var limited []string
 	waiting, got := 0, 0
@@ -58,6 +59,8 @@ func (e *Engine) settle(o outcome) error {
 	}
 	e.settleDeletes(b, o.report, limited)
 	switch {
+	case kindOf(o.err) == rsync.KindStuck && !b.deletes:
+		e.stuck(b, pending)
 	case o.err != nil:
 		return e.broken(o, pending, got)
 	case waiting > 0:
@@ -189,8 +192,12 @@ func (e *Engine) drop(b *batch, i int) {
 func (e *Engine) unclear(b *batch, r *rsync.Report, pending []bool) {
 	if !b.acks && b.kind != prune && !e.session.DryRun {
 		rest := e.rest(b, pending)
-		rest.acks = true
-		e.enqueue(rest)
+		rest.acks, rest.unclear = true, true
+		if e.plainly.now.Load() {
+			e.portion(rest)
+		} else {
+			e.enqueue(rest)
+		}
 		return
 	}
 	reason := errUnacknowledged
@@ -267,7 +274,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		return nil
 	}
 	rest := e.rest(b, pending)
-	rest.acks = b.acks || e.following
+	rest.acks = b.acks || e.asks(time.Now())
 	if kind == rsync.KindDiskFull && rest.primaries() < b.primaries() {
 		e.enqueue(rest) // the file that filled it is out
 		return nil
