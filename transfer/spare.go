@@ -53,10 +53,14 @@ func (p *spare) take(o rsync.Options) *rsync.Session {
 	}
 }
 
-// fill opens a spare session in the background, unless there is one.
+// fill opens a spare session in the background, unless there is one. One that has other options is of no more use.
 func (p *spare) fill(o rsync.Options) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if old := p.session; old != nil && p.options != o {
+		p.session = nil
+		p.openers.Go(func() { old.Close() })
+	}
 	if p.session != nil || p.opening || p.closed || time.Now().Before(p.earliest) {
 		return
 	}
