@@ -189,7 +189,11 @@ func (f *frozenFile) Close() error {
 	if f.File == nil {
 		return nil
 	}
-	return f.File.Close()
+	// Also where all is frozen: the descriptor is to go.
+	if err := f.File.Close(); err != nil {
+		f.fs.freeze(err)
+	}
+	return nil
 }
 
 func (f *frozenFile) Read(p []byte) (int, error) {

@@ -231,8 +231,13 @@ func TestStoreHoldsWhatAModelHolds(t *testing.T) {
 			m := newModel()
 			dir := tempDir(t)
 			boot := 0
+			o := Options{}
+			if seed%2 == 0 {
+				o.limits = limits{deletes: 1, entries: 1, moved: 2} // so that a few records are many
+			}
 			open := func() *Store {
-				s, _, err := Open(dir, Identity{{"seed", fmt.Sprint(seed)}}, Options{bootID: fmt.Sprint(boot)})
+				o.bootID = fmt.Sprint(boot)
+				s, _, err := Open(dir, Identity{{"seed", fmt.Sprint(seed)}}, o)
 				if err != nil {
 					t.Fatal(err)
 				}

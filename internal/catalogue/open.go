@@ -82,14 +82,15 @@ func (e *LockedError) Error() string {
 // Options tunes a store. The zero value is good.
 type Options struct {
 	Log *slog.Logger // nil: nothing is logged
-	// CacheBytes bounds the memory for blocks read and for changes not yet in tables; 0 is 32 MiB.
+	// CacheBytes bounds the memory for blocks read and for changes not yet in tables; 0 is 16 MiB.
 	CacheBytes int64
 
 	bootID string // for tests; empty: the kernel's
 	fs     vfs.FS // for tests; nil: the real one
+	limits limits // for tests; zero: defaultLimits
 }
 
-const defaultCacheBytes = 32 << 20
+const defaultCacheBytes = 16 << 20
 
 // Open opens the store in dir, which is made with mode 0700 if it is not there, for a source and destination of identity id.
 // Only one process can have it open: another gets a *LockedError. A store that can't be used, because it is of another
@@ -104,6 +105,9 @@ func Open(dir string, id Identity, o Options) (*Store, Opened, error) {
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default
+	}
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits
 	}
 	if o.bootID == "" {
 		// Without a boot id, each start looks like one after a crash of the machine, unless the store was closed.
@@ -197,7 +201,7 @@ func openLocked(dir string, id Identity, o Options) (*Store, Opened, error) {
 
 // openOnce opens what is there; a staleError says that it is sound, but of no use.
 func openOnce(dir string, id Identity, o Options) (*Store, Opened, error) {
-	s := &Store{dir: dir, log: o.Log, stop: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Store{dir: dir, log: o.Log, limits: o.limits, stop: make(chan struct{}), stopped: make(chan struct{})}
 	s.counts.Store(new(Counts))
 	s.fs = newFrozenFS(o.fs, s.fail)
 	if err := s.openPebble(filepath.Join(dir, dbName), o.CacheBytes); err != nil {

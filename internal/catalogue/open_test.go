@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -204,114 +203,5 @@ func TestClosedStore(t *testing.T) {
 		if !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
-	}
-}
-
-// tables makes a store with two tables, and something in its log.
-func tables(t *testing.T, dir string) {
-	s, _ := mustOpen(t, dir, nil, Options{})
-	for i := range 2000 {
-		v := file
-		v.Ino = uint64(i)
-		mustApply(t, s, Put(strings.Repeat("d", i%9+1)+"/"+strings.Repeat("x", i/9%200+1), v, false))
-		if i == 1000 {
-			if err := s.db.Flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	kill(s)
-}
-
-// readAll reads what can be read.
-func readAll(s *Store) error {
-	for i := range 9 {
-		if _, _, err := s.Dir(strings.Repeat("d", i+1)); err != nil {
-			return err
-		}
-	}
-	for i := range uint64(2000) {
-		if _, err := s.Paths(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Whatever has happened to the files: Open begins afresh and says so, or a method says later that data is damaged, after
-// which the next Open begins afresh; or the damage is where nothing is read.
-func TestDamagedStoreIsSetAside(t *testing.T) {
-	whole := tempDir(t)
-	tables(t, whole)
-	entries, err := os.ReadDir(filepath.Join(whole, dbName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	damages := map[string]func([]byte) []byte{
-		"empty": func(b []byte) []byte { return nil },
-		"half":  func(b []byte) []byte { return b[:len(b)/2] },
-		"a bit": func(b []byte) []byte { b[len(b)/4] ^= 4; return b },
-		"front": func(b []byte) []byte { b[0] ^= 0xff; return b },
-		"zeros": func(b []byte) []byte { clear(b[len(b)*2/3 : len(b)*3/4]); return b },
-		"end":   func(b []byte) []byte { b[len(b)-3] ^= 0x10; return b },
-		"gone":  nil,
-	}
-	noticed := map[string]int{}
-	for _, e := range entries {
-		for name, damage := range damages {
-			dir := tempDir(t)
-			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join(dir, dbName, e.Name())
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if damage == nil {
-				err = os.Remove(path)
-			} else if len(b) > 3 {
-				err = os.WriteFile(path, damage(b), 0o600)
-			} else {
-				continue
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, opened, err := Open(dir, nil, Options{})
-			if err != nil {
-				t.Fatalf("%s, %s: %v", e.Name(), name, err)
-			}
-			if err := readAll(s); err != nil {
-				noticed["later"]++
-				if !pebble.IsCorruptionError(err) && !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("%s, %s: %v", e.Name(), name, err)
-				}
-				if again := s.Apply(MarkDoubt("a")); !errors.Is(again, err) {
-					t.Errorf("%s, %s: first %v, then %v", e.Name(), name, err, again)
-				}
-				s.Close()
-				s, opened, err = Open(dir, nil, Options{})
-				if err != nil || !opened.Fresh {
-					t.Fatalf("%s, %s: %+v, %v", e.Name(), name, opened, err)
-				}
-			}
-			if opened.Fresh {
-				noticed["by Open"]++
-				aside, _ := filepath.Glob(filepath.Join(dir, asideName+"*"))
-				if len(aside) != 1 && !strings.Contains(opened.Reason, "failed") {
-					t.Errorf("%s, %s: set aside %q, %+v", e.Name(), name, aside, opened)
-				}
-				if err := readAll(s); err != nil {
-					t.Errorf("%s, %s: afresh: %v", e.Name(), name, err)
-				}
-			}
-			mustApply(t, s, Put("a", file, false))
-			mustClose(t, s)
-		}
-	}
-	// What is not noticed is the end of a log, which a kill leaves torn too, and files without meaning.
-	if noticed["by Open"] < 10 {
-		t.Errorf("noticed: %v", noticed)
 	}
 }

@@ -20,7 +20,7 @@ const storeFormat = pebble.FormatColumnarBlocks
 // Sizes that keep a pass over a million paths within some 60 MiB. Larger memtables would make fewer, longer
 // compactions.
 const (
-	memTableBytes = 4 << 20
+	memTableBytes = 8 << 20
 	blockBytes    = 16 << 10 // larger ones take less space, and more time for a single record
 	maxOpenFiles  = 256
 )
@@ -59,6 +59,10 @@ func (s *Store) openPebble(dir string, cacheBytes int64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: panic: %v", pebble.ErrCorruption, r)
+		}
+		if err != nil {
+			// Pebble may have stumbled over what did not get written.
+			err = cmp.Or(s.failed(), err)
 		}
 	}()
 	s.db, err = pebble.Open(dir, opts)

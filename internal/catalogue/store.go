@@ -26,6 +26,8 @@ type Store struct {
 	fs    *frozenFS
 	epoch uint64
 
+	limits limits
+
 	failure atomic.Pointer[error]
 	lock    *os.File
 	stop    chan struct{} // closed to end the loop

@@ -7,12 +7,14 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Limits of what structural changes hold in memory, in records.
-const (
-	maxDeletes = 256  // more are deleted as a range: ranges slow iterators down, so that few keys go one by one
-	maxEntries = 4096 // more index entries stay behind, and are removed when Paths meets them
-	maxMoved   = 4096 // more are moved in steps of this many
-)
+// limits of what structural changes hold in memory, in records.
+type limits struct {
+	deletes int // more are deleted as a range: ranges slow iterators down, so that few keys go one by one
+	entries int // more index entries stay behind, and are removed when Paths meets them
+	moved   int // more are moved in steps of this many
+}
+
+var defaultLimits = limits{deletes: 256, entries: 4096, moved: 4096}
 
 // structural makes a change of more than one key. index is its place among the changes.
 func (a *application) structural(c *Change, index int) error {
@@ -79,7 +81,7 @@ func (a *application) forgetBelow(path string) error {
 	entries := 0
 	for valid := it.First(); valid && err == nil; valid = it.Next() {
 		var key []byte
-		if len(keys) <= maxDeletes {
+		if len(keys) <= a.limits.deletes {
 			key = a.keep(it.Key())
 			keys = append(keys, key)
 		}
@@ -90,7 +92,7 @@ func (a *application) forgetBelow(path string) error {
 			break
 		}
 		a.tally.add(&r, -1)
-		if entries++; entries <= maxEntries && r.Version.Ino != 0 {
+		if entries++; entries <= a.limits.entries && r.Version.Ino != 0 {
 			if key == nil {
 				key = a.keep(it.Key())
 			}
@@ -100,7 +102,7 @@ func (a *application) forgetBelow(path string) error {
 	if err := errors.Join(err, it.Close()); err != nil {
 		return err
 	}
-	if len(keys) > maxDeletes {
+	if len(keys) > a.limits.deletes {
 		return a.batch.DeleteRange(lower, upper, nil)
 	}
 	for _, key := range keys {
@@ -121,11 +123,11 @@ func (a *application) move(from, to string) error {
 		return err
 	}
 	lower, upper := below(from)
-	n, err := a.countUpTo(lower, upper, maxMoved+1)
+	n, err := a.countUpTo(lower, upper, a.limits.moved+1)
 	if err != nil {
 		return err
 	}
-	if n > maxMoved {
+	if n > a.limits.moved {
 		return a.moveInSteps(from, to, own)
 	}
 	it, err := a.iter(lower, upper)
@@ -149,7 +151,7 @@ func (a *application) moveInSteps(from, to string, own Record) error {
 	if len(a.replaced) > 0 {
 		return nil // all begins again: nothing may be written yet
 	}
-	if err := a.commit(); err != nil {
+	if err := a.next(); err != nil {
 		return err
 	}
 	before := a.db.NewSnapshot()
@@ -180,7 +182,7 @@ func (a *application) copyFrom(before *pebble.Snapshot, from, to string, marks b
 			continue
 		}
 		err = m.copy(it.Key(), it.Value())
-		if n++; n%maxMoved == 0 && err == nil {
+		if n++; n%a.limits.moved == 0 && err == nil {
 			err = a.next()
 		}
 	}
