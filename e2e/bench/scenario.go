@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 )
 
 // scenarioNames are in the order in which they run.
-var scenarioNames = []string{"small", "nothing", "big", "delta", "million"}
+var scenarioNames = []string{"small", "nothing", "big", "delta", "text", "photos", "million"}
 
 // program is one of the two that are compared.
 type program struct {
@@ -120,6 +121,8 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 		return s, b.prepareSmall(ctx, s, name)
 	case "big", "delta":
 		return s, b.prepareBig(s, name)
+	case "text", "photos":
+		return s, b.prepareCompress(s, name)
 	default:
 		s.title, s.rounds, s.src = fmt.Sprintf("%d empty files", b.entries), 1, filepath.Join(b.dir, name)
 		s.bounds.memory = 100 << 20
@@ -199,6 +202,18 @@ func (b *bench) prepareBig(s *scenario, name string) error {
 		return err
 	}
 	return change(file, b.bigSize)
+}
+
+// prepareCompress makes what compression is worth, and what it is not.
+func (b *bench) prepareCompress(s *scenario, name string) error {
+	s.flags = append(s.flags, "-z", "--zc=zstd")
+	s.bounds = bounds{wall: 0.90, cpu: 1.00}
+	if name == "text" {
+		s.title = "Go's library as source text, `-az --zc=zstd`"
+		return b.once(s, name, func(dir string) error { return makeText(dir, filepath.Join(runtime.GOROOT(), "src")) })
+	}
+	s.title = fmt.Sprintf("%d photos, half of them without a suffix that tells, `-az --zc=zstd`", b.photos)
+	return b.once(s, name, func(dir string) error { return makePhotos(dir, b.photos) })
 }
 
 const bigName = "big.dat"

@@ -43,6 +43,62 @@ func makeEmpty(dir string, files int) error {
 	return makeFiles(dir, files, 1000, func() []byte { return nil })
 }
 
+// makeText copies the regular files of a source tree.
+func makeText(dir, from string) error {
+	n := 0
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		n++
+		return copyFile(filepath.Join(dir, rel), path)
+	})
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s: no source text there", from)
+	}
+	return errors.Join(err, ageDirs(dir))
+}
+
+// Sizes of photos are log-uniform between these, 308 KiB on average.
+const (
+	photoLeast = 40 << 10
+	photoMost  = 1 << 20
+)
+
+// makePhotos makes files like photos: tables that they all have, then what cannot be compressed. Every other one is
+// named as one.
+func makePhotos(dir string, files int) error {
+	source := seed(6)
+	random := rand.New(source)
+	tables := make([]byte, 600)
+	source.Read(tables)
+	content := make([]byte, photoMost)
+	copy(content, tables)
+	n := 0
+	err := makeFiles(dir, files, 50, func() []byte {
+		size := int(photoLeast * math.Exp(random.Float64()*math.Log(float64(photoMost)/photoLeast)))
+		source.Read(content[len(tables):size])
+		return content[:size]
+	})
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if n++; n%2 == 0 {
+			return nil
+		}
+		return os.Rename(path, path+".jpg")
+	})
+	return errors.Join(err, ageDirs(dir))
+}
+
 // makeLive makes tiny files for programs that follow what changes among them.
 func makeLive(dir string, files, perDir int) error {
 	source := seed(5)
