@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"path"
+	"time"
 
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
@@ -29,6 +30,7 @@ type batch struct {
 	about   []about          // parallel to entries
 	parts   []string         // directories that wait for this batch
 	clears  []pruneJob       // prune: the content directories
+	began   time.Time        // prune: when the first of them was listed
 	dirs    map[string]int32 // path to entry, for directories and what is gone
 	links   map[link]int32   // inode to hard-link group
 	bytes   int64

@@ -48,8 +48,9 @@ type Engine struct {
 	trees    []listJob        // Dirs and Trees of live changes, in flight
 	guard    *deletions       // nil: not following, or without a limit
 
-	following   bool // until ctx ends
-	pace        pace // of sessions for changes
+	following   bool      // until ctx ends
+	changed     time.Time // when the last change came
+	pace        pace      // of sessions for changes
 	paused      bool
 	links       linkIndex
 	searching   bool // names of inodes are
@@ -60,7 +61,8 @@ type Engine struct {
 	asked       chan func()
 	inbox       inbox
 	round       bool // directories are locked to be pruned
-	roundLeft   int  // of them, how many more may be
+	roundSize   int  // how many of them
+	roundTaken  int  // so far
 	pruneLists  int  // of them, how many are being listed
 
 	listing    int // directories being listed
@@ -120,6 +122,7 @@ type outcome struct {
 // New checks c and returns an engine for it. The destination is not contacted yet.
 func New(c Config) (*Engine, error) {
 	e := &Engine{
+		roundSize: minPruneRound,
 		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),

@@ -142,7 +142,7 @@ func (e *Engine) addPrune(l listed) {
 	}
 	if b == nil {
 		b = newBatch(prune, l.dir.scope)
-		b.content, b.free = true, free
+		b.content, b.free, b.began = true, free, time.Now()
 		e.clearing = b
 	}
 	b.clears = append(b.clears, pruneJob{l.path, l.parent})

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -157,8 +156,12 @@ func (b *inbox) take() []queue.Item {
 
 // receive moves what was left in the inbox to the queue.
 func (e *Engine) receive(now time.Time) {
-	for _, it := range e.inbox.take() {
+	items := e.inbox.take()
+	for _, it := range items {
 		e.queue.Add(it, now)
+	}
+	if len(items) > 0 {
+		e.changed, e.roundSize = now, minPruneRound
 	}
 }
 
@@ -188,60 +191,9 @@ func (e *Engine) nextLive(now time.Time) *batch {
 	return &batch{kind: copySmall, retry: true, acks: e.asks(now), live: true, paths: paths}
 }
 
-// Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
-// must be short; a session for each directory would be dear.
-const maxPruneRound = 64
-
 // isLive reports whether sessions of live batches have these options.
 func (e *Engine) isLive(o rsync.Options) bool {
 	return e.following && o == e.options(&batch{kind: copySmall, retry: true, acks: !e.plainly.now.Load(), live: true})
-}
-
-// nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
-// is nothing that could.
-func (e *Engine) nextPrune() (pruneJob, bool) {
-	if e.following && !e.inRound() {
-		return pruneJob{}, false
-	}
-	for i, p := range e.prunes {
-		if e.following && !e.queue.Lock(p.path) {
-			continue
-		}
-		e.prunes = slices.Delete(e.prunes, i, i+1)
-		e.roundLeft--
-		e.pruneLists++
-		return p, true
-	}
-	e.roundLeft = 0
-	return pruneJob{}, false
-}
-
-// inRound reports whether directories may be locked for pruning now. A round begins when the pass has left enough of
-// them, or is over.
-func (e *Engine) inRound() bool {
-	if !e.round && e.guard.mayPrune() && len(e.prunes) > 0 && (len(e.prunes) >= maxPruneRound || e.queue.Trees() == 0) {
-		e.round, e.roundLeft = true, maxPruneRound
-	}
-	return e.round && e.roundLeft > 0
-}
-
-// endRound sends what a round of pruning has gathered.
-func (e *Engine) endRound() {
-	if e.round && e.roundLeft <= 0 && e.pruneLists == 0 {
-		e.round = false
-		if e.clearing != nil {
-			e.closePrune()
-		}
-	}
-}
-
-// unlock lets changes below the directories of a prune batch go on.
-func (e *Engine) unlock(clears []pruneJob) {
-	if e.following {
-		for _, p := range clears {
-			e.queue.Unlock(p.path)
-		}
-	}
 }
 
 // resolve finds the directories above a tree that comes from a change and not from the listing of its parent.

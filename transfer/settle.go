@@ -58,6 +58,9 @@ func (e *Engine) settle(o outcome) error {
 		}
 	}
 	e.settleDeletes(b, o.report, limited)
+	if b.kind == prune && o.err == nil {
+		e.resizeRound(b.began, time.Now())
+	}
 	switch {
 	case kindOf(o.err) == rsync.KindStuck && !b.deletes:
 		e.stuck(b, pending)

@@ -1,0 +1,72 @@
+package transfer
+
+import "time"
+
+// Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
+// must be short while there are changes; a session for each directory would be dear.
+const (
+	minPruneRound = 64
+	maxPruneRound = 4096
+	// A round that takes longer was too large: a change has to wait for so long.
+	roundTime = 200 * time.Millisecond
+)
+
+// nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
+// is nothing that could.
+func (e *Engine) nextPrune() (pruneJob, bool) {
+	if e.following && !e.inRound() {
+		return pruneJob{}, false
+	}
+	for i, p := range e.prunes {
+		if e.following && !e.queue.Lock(p.path) {
+			continue
+		}
+		e.prunes[i] = e.prunes[0] // those that could not be locked stay in front
+		e.prunes[0] = pruneJob{}
+		e.prunes = e.prunes[1:]
+		e.roundTaken++
+		e.pruneLists++
+		return p, true
+	}
+	e.roundTaken = e.roundSize
+	return pruneJob{}, false
+}
+
+// inRound reports whether directories may be locked for pruning now. A round begins when the pass has left enough of
+// them, or is over.
+func (e *Engine) inRound() bool {
+	if !e.round && e.guard.mayPrune() && len(e.prunes) > 0 && (len(e.prunes) >= e.roundSize || e.queue.Trees() == 0) {
+		e.round, e.roundTaken = true, 0
+	}
+	return e.round && e.roundTaken < e.roundSize
+}
+
+// endRound sends what a round of pruning has gathered.
+func (e *Engine) endRound() {
+	if e.round && e.roundTaken >= e.roundSize && e.pruneLists == 0 {
+		e.round = false
+		if e.clearing != nil {
+			e.closePrune()
+		}
+	}
+}
+
+// resizeRound learns from a round that took from began until now: the next ones are larger while nothing changes and
+// the server is quick, and smaller when it is not. A change makes them small at once: see receive.
+func (e *Engine) resizeRound(began, now time.Time) {
+	switch lasted := now.Sub(began); {
+	case lasted > roundTime:
+		e.roundSize = max(minPruneRound, e.roundSize/2)
+	case lasted < roundTime/4 && e.changed.Before(began):
+		e.roundSize = min(maxPruneRound, e.roundSize*2)
+	}
+}
+
+// unlock lets changes below the directories of a prune batch go on.
+func (e *Engine) unlock(clears []pruneJob) {
+	if e.following {
+		for _, p := range clears {
+			e.queue.Unlock(p.path)
+		}
+	}
+}
