@@ -84,6 +84,10 @@ func TestAttributesArrive(t *testing.T) {
 			url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: treetest.TempDir(t)}}})
 			return url, dst
 		},
+		"local": func(t *testing.T) (string, string) {
+			dst := filepath.Join(treetest.TempDir(t), "dest")
+			return dst, dst
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := treetest.TempDir(t)
@@ -145,6 +149,10 @@ func TestUnsupportedAttributes(t *testing.T) {
 			url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: bare}}})
 			return url, dst
 		}, nil, "--xattrs", false, false},
+		{"local file system", func(t *testing.T) (string, string) {
+			dst := filepath.Join(bare, "local")
+			return dst, dst
+		}, nil, "--acls", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			src := treetest.TempDir(t)

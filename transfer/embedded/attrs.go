@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"golang.org/x/sys/unix"
@@ -31,14 +32,18 @@ type attributes struct {
 	window                               int
 	numeric                              bool
 	names                                flist.Names
+	which                                attr.Which
+	reader                               attr.Reader
+	b                                    *rsync.Batch
 	d                                    *Dest
 }
 
-func (d *Dest) attributes(o rsync.Options, names flist.Names) attributes {
+func (d *Dest) attributes(o rsync.Options, b *rsync.Batch) attributes {
 	return attributes{
 		perms: o.Perms, times: o.Times, dirTimes: o.Times && !o.OmitDirTimes,
 		owner: o.Owner && d.root, group: o.Group,
-		window: o.ModifyWindow, numeric: o.NumericIDs, names: names, d: d,
+		window: o.ModifyWindow, numeric: o.NumericIDs, names: b.Names,
+		which: attr.Which{Xattrs: o.Xattrs, ACLs: o.ACLs}, b: b, d: d,
 	}
 }
 
@@ -49,13 +54,18 @@ func (a *attributes) keepTime(mode uint32) bool {
 	return a.times
 }
 
+// idNames returns the names by which ids are translated; nil: they are not.
+func (a *attributes) idNames() flist.Names {
+	if a.numeric {
+		return nil
+	}
+	return a.names
+}
+
 // ids returns the owner and group that the entry is to have here, -1 where that is not for us to say.
 func (a *attributes) ids(e *flist.Entry) (uid, gid int) {
 	uid, gid = -1, -1
-	names := a.names
-	if a.numeric {
-		names = nil
-	}
+	names := a.idNames()
 	if a.owner {
 		uid = int(a.d.ids.user(e.UID, names))
 	}
@@ -91,10 +101,10 @@ func (a *attributes) sameTime(e *flist.Entry, st *unix.Stat_t) bool {
 	return uint64(sec)-uint64(e.Mtime) <= uint64(a.window)
 }
 
-// differ compares what stands here with the entry and returns the bits of the item. base are bits already known: where
-// times are not kept, what is made anew counts as having another one.
-func (a *attributes) differ(e *flist.Entry, st *unix.Stat_t, base rsync.ItemFlags) rsync.ItemFlags {
-	f := base
+// differ compares what stands here, of which st is what counts, with the entry and returns the bits of the item. base are
+// bits already known: where times are not kept, what is made anew counts as having another one.
+func (a *attributes) differ(e *flist.Entry, at place, st *unix.Stat_t, base rsync.ItemFlags) rsync.ItemFlags {
+	f := base | a.differExtra(e, at)
 	if isRegular(e.Mode) && st.Size != e.Size {
 		f |= rsync.ItemSize
 	}
@@ -135,9 +145,10 @@ const (
 	timeLater                 // not now
 )
 
-// apply gives t the attributes of the entry: owner first, because a change of it clears the setuid bits, time last. It
-// goes on after an error and returns the first.
-func (a *attributes) apply(t target, e *flist.Entry) error {
+// apply gives t the attributes of entry i: owner first, because a change of it clears the setuid bits and capabilities,
+// time last. It goes on after an error and returns the first.
+func (a *attributes) apply(t target, i int) error {
+	e := &a.b.Entries[i]
 	st, err := lstat(t.dir, t.name)
 	if err != nil {
 		return fmt.Errorf("stat %q: %w", e.Path, err)
@@ -151,6 +162,9 @@ func (a *attributes) apply(t target, e *flist.Entry) error {
 		if err := chmod(t.dir, t.name, t.mode); err != nil && first == nil {
 			first = fmt.Errorf("set permissions of %q: %w", e.Path, err)
 		}
+	}
+	if err := a.applyExtra(t, i, e); err != nil && first == nil {
+		first = err
 	}
 	if err := a.applyTime(t, e, st); err != nil && first == nil {
 		first = err

@@ -86,13 +86,13 @@ func (s *send) enterDir(i int, e *flist.Entry, at place, fresh bool) {
 	st.Mode = st.Mode&^permBits | before
 	if fresh {
 		s.item(i, rsync.ItemNew|rsync.ItemLocal)
-	} else if f := s.attrs.differ(e, &st, 0); f != 0 {
+	} else if f := s.attrs.differ(e, at, &st, 0); f != 0 {
 		s.item(i, f)
 	}
 	v := visitedDir{i: i, before: before, fresh: fresh}
 	s.visited = append(s.visited, v)
 	if !s.o.DryRun {
-		if err := s.openDir(e, at, v); err != nil {
+		if err := s.openDir(at, v); err != nil {
 			s.fail(i, err) // what is below it may succeed all the same
 		}
 	}
@@ -102,12 +102,12 @@ func (s *send) enterDir(i int, e *flist.Entry, at place, fresh bool) {
 }
 
 // openDir gives a directory its owner and mode before anything is made in it: setgid is inherited. Its time comes last.
-func (s *send) openDir(e *flist.Entry, at place, v visitedDir) error {
-	t := target{dir: at.dir, name: at.name, mode: s.dirMode(e, v), time: timeLater}
+func (s *send) openDir(at place, v visitedDir) error {
+	t := target{dir: at.dir, name: at.name, mode: s.dirMode(&s.entries[v.i], v), time: timeLater}
 	if !s.d.root {
 		t.mode |= 0o700
 	}
-	return s.attrs.apply(t, e)
+	return s.attrs.apply(t, v.i)
 }
 
 func (s *send) dirMode(e *flist.Entry, v visitedDir) uint32 {
@@ -147,7 +147,7 @@ func (s *send) finishDir(e *flist.Entry, v visitedDir, add uint32) error {
 		s.d.rootTime.Lock()
 		defer s.d.rootTime.Unlock()
 	}
-	return s.attrs.apply(target{dir: fd, name: name, mode: s.dirMode(e, v) | add, time: timeExact}, e)
+	return s.attrs.apply(target{dir: fd, name: name, mode: s.dirMode(e, v) | add, time: timeExact}, v.i)
 }
 
 // visitOther makes a symlink, device, fifo or socket equal to the entry.
@@ -176,9 +176,9 @@ func (s *send) visitOther(i int, e *flist.Entry, at place) {
 	var f rsync.ItemFlags
 	switch {
 	case same:
-		f = s.attrs.differ(e, at.st, 0)
+		f = s.attrs.differ(e, at, at.st, 0)
 	case at.old(e) != nil:
-		f = s.attrs.differ(e, at.st, rsync.ItemLocal|rsync.ItemContent)
+		f = s.attrs.differ(e, at, at.st, rsync.ItemLocal|rsync.ItemContent)
 	default:
 		f = rsync.ItemNew | rsync.ItemLocal
 	}
@@ -189,7 +189,7 @@ func (s *send) visitOther(i int, e *flist.Entry, at place) {
 			return
 		}
 	}
-	if err := s.makeNode(e, at, mode, same); err != nil {
+	if err := s.makeNode(i, at, mode, same); err != nil {
 		s.fail(i, err)
 		return
 	}
@@ -242,12 +242,13 @@ func readlink(dir int, name string, n int) (string, error) {
 }
 
 // makeNode creates the entry at its place, or, when it is there already, corrects its attributes.
-func (s *send) makeNode(e *flist.Entry, at place, mode uint32, same bool) error {
+func (s *send) makeNode(i int, at place, mode uint32, same bool) error {
 	if s.o.DryRun {
 		return nil
 	}
+	e := &s.entries[i]
 	if same {
-		return s.attrs.apply(target{dir: at.dir, name: at.name, mode: s.attrs.mode(e, at.st)}, e)
+		return s.attrs.apply(target{dir: at.dir, name: at.name, mode: s.attrs.mode(e, at.st)}, i)
 	}
 	t := target{dir: at.dir, mode: mode, time: timeExact}
 	return s.replace(e.Path, at, func(tmp string) error {
@@ -255,7 +256,7 @@ func (s *send) makeNode(e *flist.Entry, at place, mode uint32, same bool) error 
 			return fmt.Errorf("create %q: %w", e.Path, err)
 		}
 		t.name = tmp
-		return s.attrs.apply(t, e)
+		return s.attrs.apply(t, i)
 	})
 }
 

@@ -75,7 +75,7 @@ func (s *send) linkFlags(e *flist.Entry, at place, g *linkGroup) (f rsync.ItemFl
 	if at.old(e) == nil {
 		return rsync.ItemNew | made, true
 	}
-	f = s.attrs.differ(e, at.st, made)
+	f = s.attrs.differ(e, at, at.st, made)
 	return f, f != made || !sameInode(at.st, g.at)
 }
 

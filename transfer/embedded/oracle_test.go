@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsync/wire"
@@ -45,12 +46,22 @@ func batch(t testing.TB, src string, o rsync.Options, ev rsync.Events) *rsync.Ba
 	t.Helper()
 	b := &rsync.Batch{Events: ev, Names: flist.SystemNames()}
 	groups := make(map[[2]uint64]int32)
+	which := attr.Which{Xattrs: o.Xattrs, ACLs: o.ACLs}
+	var reader attr.Reader
+	b.Xattr = func(i int, name string) ([]byte, error) {
+		return attr.Get(unix.AT_FDCWD, filepath.Join(src, b.Entries[i].Path), name)
+	}
 	err := filepath.WalkDir(src, func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		rel, _ := filepath.Rel(src, p)
 		e := entryOf(t, src, rel)
+		if which.Any() {
+			if e.Attrs, err = reader.Read(unix.AT_FDCWD, p, e.Mode, which); err != nil {
+				return err
+			}
+		}
 		if o.Delete && e.IsDir() {
 			e.Dir = flist.Content
 		}
@@ -164,7 +175,7 @@ func flags(o rsync.Options) []string {
 		name string
 	}{
 		{o.Links, "-l"}, {o.Perms, "-p"}, {o.Times, "-t"}, {o.Owner, "-o"}, {o.Group, "-g"}, {o.Devices, "--devices"},
-		{o.Specials, "--specials"}, {o.HardLinks, "-H"}, {o.OmitDirTimes, "-O"}, {o.Checksum, "-c"}, {o.IgnoreTimes, "-I"},
+		{o.Specials, "--specials"}, {o.HardLinks, "-H"}, {o.ACLs, "-A"}, {o.Xattrs, "-X"}, {o.OmitDirTimes, "-O"}, {o.Checksum, "-c"}, {o.IgnoreTimes, "-I"},
 		{o.SizeOnly, "--size-only"}, {o.Existing, "--existing"}, {o.IgnoreExisting, "--ignore-existing"},
 		{o.DryRun, "-n"}, {o.Delete, "--delete-during"}, {o.Force, "--force"}, {o.NumericIDs, "--numeric-ids"},
 		{o.ModifyWindow != 0, "--modify-window=" + strconv.Itoa(o.ModifyWindow)},

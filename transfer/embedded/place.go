@@ -21,7 +21,7 @@ func (s *send) place(f pendingFile, st *stage, name string) error {
 		return s.copyIn(f, st, name, to)
 	}
 	s.inheritGroup(dir, st.fd, name)
-	attrErr := s.attrs.apply(target{dir: st.fd, name: name, mode: f.mode, time: timeExact}, e)
+	attrErr := s.attrs.apply(target{dir: st.fd, name: name, mode: f.mode, time: timeExact}, f.i)
 	err = eintr(func() error { return unix.Renameat(st.fd, name, dir, base) })
 	switch {
 	case err == unix.EXDEV: // another file system, mount or quota project begins on the way
@@ -54,7 +54,7 @@ func (s *send) copyIn(f pendingFile, st *stage, name string, to place) error {
 		if err != nil {
 			return fmt.Errorf("write %q: %w", e.Path, err)
 		}
-		attrErr = s.attrs.apply(target{dir: to.dir, name: tmp, mode: f.mode, time: timeExact}, e)
+		attrErr = s.attrs.apply(target{dir: to.dir, name: tmp, mode: f.mode, time: timeExact}, f.i)
 		return nil
 	})
 	if err == nil {

@@ -75,12 +75,12 @@ func (s *send) promote(g *linkGroup) {
 
 // keep corrects the attributes of a file whose content is right.
 func (s *send) keep(i int, e *flist.Entry, at place) {
-	if f := s.attrs.differ(e, at.st, 0); f != 0 {
+	if f := s.attrs.differ(e, at, at.st, 0); f != 0 {
 		s.item(i, f)
 	}
 	if !s.o.DryRun {
 		t := target{dir: at.dir, name: at.name, mode: s.attrs.mode(e, at.st)}
-		if err := s.attrs.apply(t, e); err != nil {
+		if err := s.attrs.apply(t, i); err != nil {
 			s.fail(i, err)
 			return
 		}
@@ -96,7 +96,7 @@ func (s *send) request(i int, e *flist.Entry, at place) {
 	}
 	mode := s.attrs.mode(e, at.old(e))
 	if old := at.old(e); old != nil {
-		f = s.attrs.differ(e, old, f)
+		f = s.attrs.differ(e, at, old, f)
 	} else {
 		f |= rsync.ItemNew
 		if err := s.makeWay(e, &at); err != nil {

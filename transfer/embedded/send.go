@@ -32,7 +32,7 @@ func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsyn
 	}
 	s := &send{
 		d: d, ctx: ctx, b: b, o: o, rep: rep, ev: b.Events,
-		entries: b.Entries, attrs: d.attributes(o, b.Names),
+		entries: b.Entries, attrs: d.attributes(o, b),
 		notes: make(map[string]note), links: make(map[int32]*linkGroup),
 		deleted: &deletions{limit: o.MaxDelete},
 	}
@@ -257,6 +257,9 @@ func (s *send) visitMissing(i int, e *flist.Entry, at place) {
 // fail settles an entry with an error. What concerns the whole file system ends the Send.
 func (s *send) fail(i int, err error) {
 	s.rep.Results[i].State, s.rep.Results[i].Err = rsync.Failed, err
+	if errors.Is(err, rsync.ErrChanged) {
+		s.rep.Results[i].State = rsync.Changed
+	}
 	if s.fatal == nil {
 		s.fatal = s.d.fatal(err)
 	}
