@@ -12,6 +12,7 @@ import (
 // A Snapshot is how a following engine stands.
 type Snapshot struct {
 	Passing   bool // a pass is not at its end
+	Idle      bool // nothing waits or runs, of all that Changed was told before
 	Paused    bool
 	Trouble   error     // why the last session failed; nil if the last one did not
 	Since     time.Time // when Trouble began
@@ -66,7 +67,9 @@ const maxFailing = 20
 // Snapshot asks a following engine how it stands. The error is ErrNotRunning if ctx ends first.
 func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	err = e.ask(ctx, func() {
+		e.receive(time.Now())
 		s = Snapshot{
+			Idle:    e.idle(),
 			Passing: e.queue.Trees() > 0 || e.listing > 0 || len(e.work) > 0 || len(e.prunes) > 0,
 			Paused:  e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,

@@ -44,11 +44,13 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	}
 	s.notify.Ready()
 	s.now.set(control.Passing, "")
+	s.first.Store(true)
 
 	following, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	followed := make(chan error, 1)
 	go func() { followed <- engine.Follow(following) }()
+	s.follows.Do(func() { close(s.followed) })
 	for {
 		select {
 		case err := <-followed:
@@ -106,10 +108,14 @@ func (s *service) ended(ctx context.Context, e *transfer.Engine) {
 type observer struct{ s *service }
 
 func (o observer) Item(f rsync.ItemFlags, e *flist.Entry) {
+	o.s.changes.Add(1)
 	o.s.log.Debug("sent", "path", e.Path, "items", f.Format(e.Mode))
 }
 
-func (o observer) Deleted(path string, dir bool) { o.s.log.Debug("deleted", "path", path) }
+func (o observer) Deleted(path string, dir bool) {
+	o.s.changes.Add(1)
+	o.s.log.Debug("deleted", "path", path)
+}
 
 func (o observer) Failed(path string, err error) {
 	o.s.log.Warn("not copied", "path", path, "err", err)

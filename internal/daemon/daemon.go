@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +35,10 @@ type Config struct {
 	Bandwidth   *ratelimit.Timetable
 	Log         *slog.Logger // nil = none
 	Version     string
+	// StateDir is where a cutover leaves marks for the next start; "" = nowhere. The directory must be there.
+	StateDir string
+	// Cutting counts the cutovers that run: while there is one, the process is not to be ended by force. May be nil.
+	Cutting *atomic.Int32
 
 	// Reload reads filter rules and bandwidth limit again; it is called for each element of Hangups. Either may be nil.
 	Reload  func() (*filter.List, *ratelimit.Timetable, error)
@@ -55,14 +61,40 @@ type service struct {
 	now      present
 	deleted  transfer.DeleteHistory
 	tables   chan *ratelimit.Timetable // to keepLimit
+
+	end      context.CancelCauseFunc // ends Run
+	ending   <-chan struct{}         // closed when Run is to end
+	followed chan struct{}           // closed when changes are followed for the first time
+	follows  sync.Once               // closes it
+
+	cutover sync.Mutex    // held by the cutover that runs
+	cutting *atomic.Int32 // Config.Cutting
+	held    atomic.Bool   // a cutover has paused the engine
+	first   atomic.Bool   // the first pass has not ended
+	changes atomic.Int64  // entries sent and deleted
+	writes  writes
 }
 
 // Run follows the source until ctx ends, and returns nil then. Other errors mean that it could not begin: the source
 // is missing, another process answers at the socket, the kernel grants too few watches.
-func Run(ctx context.Context, c Config) error {
-	s := &service{c: c, log: c.Log, notify: notify.New(), started: time.Now(), limiter: ratelimit.New(0)}
+func Run(ctx context.Context, c Config) error { return run(ctx, c, nil) }
+
+// run is Run. Once changes are followed it calls task, if there is one, in a goroutine of its own, for which it waits.
+func run(ctx context.Context, c Config, task func(*service)) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	s := &service{
+		c: c, log: c.Log, notify: notify.New(), started: time.Now(), limiter: ratelimit.New(0),
+		end: end, ending: ctx.Done(), cutting: c.Cutting, followed: make(chan struct{}),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.cutting == nil {
+		s.cutting = new(atomic.Int32)
+	}
+	if err := s.recall(ctx); err != nil {
+		return err
 	}
 	var err error
 	if s.watchdog, err = notify.NewWatchdog(); err != nil {
@@ -87,6 +119,16 @@ func Run(ctx context.Context, c Config) error {
 	others.Go(func() error { s.report(beside); return nil })
 	s.tables = make(chan *ratelimit.Timetable)
 	others.Go(func() error { return s.keepLimit(beside) })
+	if task != nil {
+		others.Go(func() error {
+			select {
+			case <-s.followed:
+				task(s)
+			case <-ctx.Done():
+			}
+			return nil
+		})
+	}
 	s.limit(c.Bandwidth)
 	stopping := context.AfterFunc(ctx, func() {
 		s.notify.Stopping()

@@ -84,6 +84,8 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	q := snap.Queue
 	state, reason := control.Live, ""
 	switch {
+	case s.held.Load():
+		state, reason = control.Paused, "a cutover holds it"
 	case snap.Paused:
 		state, reason = control.Paused, "an operator paused it"
 	case snap.Trouble != nil:
@@ -174,6 +176,9 @@ func (s *service) Pause() error { return s.pause(true) }
 func (s *service) Resume() error { return s.pause(false) }
 
 func (s *service) pause(paused bool) error {
+	if s.held.Load() {
+		return errors.New("a cutover holds it: the source is frozen")
+	}
 	e, _, _ := s.now.get()
 	if e == nil {
 		return fmt.Errorf("nothing runs that could be paused: %s", control.SourceMissing)

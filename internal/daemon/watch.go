@@ -44,6 +44,7 @@ func (s *service) watch(ctx context.Context, root *scan.Root, engine *transfer.E
 		defer close(running.ended)
 		running.err = w.Run(ctx, func(it queue.Item) {
 			s.log.Debug("changed", "kind", it.Kind, "path", it.Path)
+			s.writes.add(it)
 			engine.Changed(it)
 		})
 	}()

@@ -97,6 +97,9 @@ func NewMark(dir, name string) Mark {
 	return Mark{filepath.Join(dir, name)}
 }
 
+// Path is the file; "" if there is no mark.
+func (m Mark) Path() string { return m.path }
+
 // Set makes the mark, which is on the disk then.
 func (m Mark) Set(text string) error {
 	if m.path == "" {

@@ -1,0 +1,230 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/syncd/syncd/internal/cutover"
+	"github.com/syncd/syncd/internal/cutover/record"
+	"github.com/syncd/syncd/internal/hook"
+	"github.com/syncd/syncd/internal/openfiles"
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/transfer"
+)
+
+// How often a state of the engine is looked at that is waited for while the source is frozen.
+const lookEvery = 10 * time.Millisecond
+
+// world is a service as a cutover sees it (cutover.World).
+type world struct {
+	s    *service
+	plan cutover.Plan
+}
+
+// engine is what runs now.
+func (w world) engine() (*transfer.Engine, error) {
+	e, _, st := w.s.now.get()
+	if e == nil {
+		return nil, fmt.Errorf("nothing is followed now: %s", st.State)
+	}
+	return e, nil
+}
+
+func (w world) snapshot(ctx context.Context) (transfer.Snapshot, error) {
+	e, err := w.engine()
+	if err != nil {
+		return transfer.Snapshot{}, err
+	}
+	return e.Snapshot(ctx)
+}
+
+// Backlog is what the queue holds. Its size in bytes is not known before it is sent.
+func (w world) Backlog(ctx context.Context) (cutover.Backlog, error) {
+	snap, err := w.snapshot(ctx)
+	if err != nil {
+		return cutover.Backlog{}, err
+	}
+	q := snap.Queue
+	b := cutover.Backlog{Paths: int64(q.Live + q.Waiting + q.Trees + q.InFlight)}
+	if b.Paths == 0 && !snap.Idle {
+		b.Paths = 1 // directories to prune, names of a file that are searched for
+	}
+	if !snap.Oldest.IsZero() {
+		b.Oldest = time.Since(snap.Oldest)
+	}
+	block := func(format string, args ...any) { b.Blocked = append(b.Blocked, fmt.Sprintf(format, args...)) }
+	if snap.Paused && !w.s.held.Load() {
+		block("an operator paused it (syncd --resume)")
+	}
+	if !snap.Passing {
+		w.s.first.Store(false)
+	}
+	if w.s.first.Load() {
+		block("the first pass has not ended")
+	}
+	if snap.Trouble != nil {
+		block("the destination: %v", snap.Trouble)
+	}
+	if snap.Held != nil {
+		block("%s", held(snap.Held))
+	}
+	for i, f := range snap.Failing {
+		if i == 3 {
+			block("and %d more paths fail", q.Failing-i)
+			break
+		}
+		block("%s: %v", f.Path, f.Reason)
+	}
+	return b, nil
+}
+
+// Drain has nothing to do: changes go before all else at all times.
+func (w world) Drain(context.Context, bool) error { return nil }
+
+// Sync reads the watcher's cookie back.
+func (w world) Sync(ctx context.Context) error {
+	if err := w.cookie(ctx); err != nil {
+		return err
+	}
+	w.s.writes.begin()
+	return nil
+}
+
+func (w world) cookie(ctx context.Context) error {
+	_, watcher, st := w.s.now.get()
+	if watcher == nil {
+		return fmt.Errorf("nothing is watched now: %s", st.State)
+	}
+	return watcher.Sync(ctx)
+}
+
+// Settle compares the whole tree with the destination.
+func (w world) Settle(ctx context.Context) (cutover.Settled, error) {
+	e, err := w.engine()
+	if err != nil {
+		return cutover.Settled{}, err
+	}
+	before, sent := e.Progress(), w.s.changes.Load()
+	e.Changed(queue.Item{Kind: queue.Tree, Path: "."})
+	snap, err := w.passed(ctx)
+	if err != nil {
+		return cutover.Settled{}, err
+	}
+	after := e.Progress()
+	s := cutover.Settled{
+		Entries: after.Entries - before.Entries, Sent: w.s.changes.Load() - sent, Bytes: after.Sent - before.Sent,
+		Failing: int64(snap.Queue.Failing),
+	}
+	for _, f := range snap.Failing {
+		s.Failed = append(s.Failed, cutover.Problem{Path: cutover.NewPath(f.Path), What: f.Reason.Error()})
+	}
+	return s, nil
+}
+
+// passed waits until the pass has ended, and what was queued by then is acknowledged or has failed.
+func (w world) passed(ctx context.Context) (snap transfer.Snapshot, err error) {
+	var end time.Time
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		if snap, err = w.snapshot(ctx); err != nil {
+			return snap, err
+		}
+		switch {
+		case snap.Idle:
+			return snap, nil
+		case snap.Passing && end.IsZero():
+		case end.IsZero():
+			end = time.Now()
+		case snap.Oldest.IsZero() || snap.Oldest.After(end) || snap.Queue.Failing > 0 && snap.Queue.InFlight == 0:
+			return snap, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return snap, context.Cause(ctx)
+		}
+	}
+}
+
+// Writes are what the watcher has named since Sync.
+func (w world) Writes(ctx context.Context) (cutover.Writes, error) {
+	if err := w.cookie(ctx); err != nil {
+		return cutover.Writes{}, err
+	}
+	total, first := w.s.writes.list()
+	r := cutover.Writes{Total: total}
+	for _, p := range first {
+		r.First = append(r.First, cutover.NewPath(p))
+	}
+	return r, nil
+}
+
+// Writers looks through /proc.
+func (w world) Writers(ctx context.Context) (cutover.Writers, error) {
+	found, unseen, err := openfiles.Writers(ctx, openfiles.Options{Dir: w.s.c.Source, OneFileSystem: w.s.c.Engine.OneFileSystem})
+	r := cutover.Writers{Unseen: unseen}
+	for _, p := range found {
+		one := cutover.Writer{PID: p.PID, Command: p.Command}
+		for _, f := range p.Files {
+			one.Files = append(one.Files, cutover.NewPath(f))
+		}
+		r.Processes = append(r.Processes, one)
+	}
+	return r, err
+}
+
+// Hold pauses the engine, and keeps an operator from resuming it.
+func (w world) Hold(ctx context.Context, on bool) error {
+	e, err := w.engine()
+	if err != nil {
+		return err
+	}
+	w.s.held.Store(on)
+	if err := e.Pause(ctx, on); err != nil || !on {
+		return err
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		snap, err := e.Snapshot(ctx)
+		if err != nil || snap.Sessions == 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Hook runs a hook, with its output in the log. While one may have frozen the source, a mark says so.
+func (w world) Hook(ctx context.Context, h cutover.Hook, command string, env []string) (int, string, error) {
+	frozen := record.NewMark(w.s.c.StateDir, record.Frozen)
+	if h != cutover.ThawHook {
+		if err := frozen.Set(w.plan.ThawHook); err != nil {
+			return -1, "", fmt.Errorf("the mark that the source is frozen: %w", err)
+		}
+	}
+	log := w.s.log.With("hook", string(h))
+	log.Info("running", "command", command)
+	r, err := hook.Run(ctx, hook.Command{Line: command, Env: env, Log: func(l string) { log.Info(l) }})
+	if err != nil {
+		log.Warn("failed", "err", err)
+	}
+	if over := err == nil && h != cutover.FreezeHook || h == cutover.GoHook && r.Exit == cutover.StayFrozen; over {
+		err = errors.Join(err, frozen.Clear())
+	}
+	return r.Exit, r.Output, err
+}
+
+// Save writes the report, where one is wanted.
+func (w world) Save(_ context.Context, r *cutover.Report) error {
+	if w.plan.Report == "" {
+		return nil
+	}
+	return record.Write(w.plan.Report, r)
+}
