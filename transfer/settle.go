@@ -239,8 +239,8 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
 	e.counters.retries.Add(1)
-	if e.guard != nil && (b.deletes || b.kind == prune) {
-		e.giveSpare(o.err) // nothing else can be deleted meanwhile
+	if b.deletes || b.kind == prune {
+		e.giveSpare(o.err) // no change may come that would use it
 	}
 	if b.kind == prune {
 		return e.pruneAgain(o)
