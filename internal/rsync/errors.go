@@ -2,6 +2,7 @@ package rsync
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -73,6 +74,9 @@ var errClosed = errors.New("session closed")
 
 // errSilence is the cause of a connection that was given up because nothing moved on it.
 var errSilence = errors.New("nothing sent or received")
+
+// errIdle is the cause of one whose server lives and gets nowhere.
+var errIdle = fmt.Errorf("%w but signs of life", errSilence)
 
 // errStuck is the cause of one whose server waits for files that it could not create.
 var errStuck = errors.New("the server goes on no more after errors about single entries")

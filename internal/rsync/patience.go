@@ -15,6 +15,10 @@ const (
 	// stuckAfter is how long such a server may do nothing.
 	stuckAfter = 3 * time.Second
 
+	// idleLimits is how many times as long as it may be silent a server may get nowhere that shows that it lives: its
+	// disk may be slow, and flushing a large file to it takes minutes.
+	idleLimits = 10
+
 	// slowestDisk is how fast, in bytes a second, a server is believed to read what it has: it says nothing meanwhile.
 	slowestDisk = 8 << 20
 	// sumsStep is how much of a file a server reads between two pieces of its block sums, in bytes: they go out when
@@ -31,6 +35,10 @@ type patience struct {
 	// that is stopped or dead, which at a low rate lasts for minutes.
 	listen bool
 	stuck  time.Duration // longest time without progress in either direction; 0 = any
+	// What shows that it lives may still get nowhere: one of a server's two processes is stopped, or waits for a disk.
+	useful func() int64  // bytes that came and were more than signs of life; nil = not known
+	got    int64         // by that and by what went, when it was looked at last
+	since  time.Duration // when that was new
 	acked  uint64        // bytes that the other kernel had acknowledged when it was asked last, while some were missing
 }
 
@@ -38,7 +46,7 @@ type patience struct {
 func (c *conn) setLimit(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.patience = patience{limit: max(0, d), extra: c.patience.extra, listen: c.patience.listen}
+	c.patience.limit, c.patience.stuck = max(0, d), 0
 	c.rewind()
 }
 
@@ -74,6 +82,13 @@ func (c *conn) suspect() {
 	c.rewind()
 }
 
+// count tells how to know what came from what only shows that the server lives.
+func (c *conn) count(useful func() int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.patience.useful = useful
+}
+
 // silenceLimit returns the limit in force.
 func (c *conn) silenceLimit() time.Duration {
 	c.mu.Lock()
@@ -101,6 +116,9 @@ func (c *conn) check() {
 	cause := c.patience.exhausted(heard, moved)
 	if cause == nil && c.patience.unanswered(c.raw) {
 		cause = errSilence
+	}
+	if cause == nil && c.patience.idle(now, c.out.Load()) {
+		cause = errIdle
 	}
 	if next := c.patience.next(heard, moved); cause == nil && c.timer != nil && next > 0 {
 		c.timer.Reset(next)
@@ -140,6 +158,17 @@ func (p *patience) next(heard, moved time.Duration) time.Duration {
 		next = p.stuck - moved
 	}
 	return next
+}
+
+// idle reports whether a server that shows that it lives has got nowhere for too long.
+func (p *patience) idle(now time.Duration, out int64) bool {
+	if !p.listen || p.limit == 0 || p.useful == nil {
+		return false
+	}
+	if got := p.useful() + out; got != p.got || p.since == 0 {
+		p.got, p.since = got, now
+	}
+	return now-p.since >= idleLimits*p.limit+p.extra
 }
 
 // unanswered reports whether the other host does not even acknowledge what it was sent. Its kernel does so at once for

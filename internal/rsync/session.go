@@ -48,6 +48,7 @@ func newSession(d *Dialer, c *conn, r *wire.Reader, w *wire.Writer, o Options, t
 		w.StartFraming()
 	}
 	s.demux = wire.NewDemux(r, s.handle)
+	c.count(s.demux.Useful)
 	go s.read()
 	if sh, ok := c.raw.(*shell); ok {
 		s.shell = sh

@@ -251,6 +251,38 @@ func TestServerMustBeHeard(t *testing.T) {
 	}
 }
 
+// TestServerMustGetOn has a server that shows that it lives and does nothing else.
+func TestServerMustGetOn(t *testing.T) {
+	recorded := loadRecording(t, "02-p32-aH-noinc")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(recorded.s2c, 32)
+		p.rest = nil
+		d := &rsync.Dialer{Dest: rsync.Dest{Kind: rsync.Daemon, Host: "h", Module: "m"}, Timeout: 30 * time.Second,
+			Dial: func(context.Context) (io.ReadWriteCloser, error) { return p, nil }}
+		s, err := d.Connect(t.Context(), archive())
+		must(t, err)
+		start := time.Now()
+		go func() {
+			for tick := time.NewTicker(15 * time.Second); ; {
+				select {
+				case <-s.Done():
+					return
+				case <-tick.C:
+					p.mu.Lock()
+					p.say = append(p.say, 0, 0, 0, 7)
+					p.more.Broadcast()
+					p.mu.Unlock()
+				}
+			}
+		}()
+		_, err = s.Send(t.Context(), fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "f"))
+		wantKind(t, err, rsync.KindTimeout)
+		if took := time.Since(start); took < 5*time.Minute || took > 5*time.Minute+20*time.Second {
+			t.Errorf("gave up after %v, want 5 minutes", took)
+		}
+	})
+}
+
 // TestStuckServer has a server that was asked for acknowledgements stop after it could not create some files, as 3.5.0
 // does.
 func TestStuckServer(t *testing.T) {

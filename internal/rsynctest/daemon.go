@@ -176,6 +176,21 @@ func (s *Server) PID() int {
 	return s.proc.cmd.Process.Pid
 }
 
+// Writing returns the processes of the connection that writes a file whose path has text in it; none while there is no
+// such connection.
+func (s *Server) Writing(text string) []int {
+	for _, pid := range descendants(s.PID()) {
+		fds, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "fd", "*"))
+		for _, fd := range fds {
+			if name, err := os.Readlink(fd); err == nil && strings.Contains(name, text) {
+				parent, _ := procStat(pid)
+				return []int{pid, parent} // the receiver, and the generator that has forked it
+			}
+		}
+	}
+	return nil
+}
+
 // ServedCPU waits until the daemon serves no connection, 30 s at most, and returns the processor time of all that it has
 // served since it was started, to 10 ms.
 func (s *Server) ServedCPU() (time.Duration, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -25,6 +26,7 @@ type Demux struct {
 	handle func(Tag, []byte) error
 	limit  int64 // maxBuffered, less in tests
 	header [headerLen]byte
+	useful atomic.Int64
 	text   []byte // payload of the last message
 
 	mu        sync.Mutex
@@ -85,6 +87,7 @@ func (d *Demux) frame() error {
 	if code < tagBase || !tag.known() {
 		return Errorf("frame of unknown type %d", code)
 	}
+	d.useful.Add(int64(size)) // an empty frame only says that somebody is there
 	if tag == DataTag {
 		return inside(d.data(size))
 	}
@@ -100,6 +103,9 @@ func (d *Demux) frame() error {
 	}
 	return d.handle(tag, d.text)
 }
+
+// Useful returns how many bytes of data and messages have come so far. It may be called at any time.
+func (d *Demux) Useful() int64 { return d.useful.Load() }
 
 // inside tells an end of the input within a frame from one between frames.
 func inside(err error) error {
