@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,6 +78,10 @@ func churn(t *testing.T, net network, seed uint64, legs int) {
 		treetest.Random(t, random(uint64(w)), own[w], 60)
 	}
 	shared := newCrowd(t, filepath.Join(src, "shared"), filepath.Join(dir, "outside"), net.exact)
+	attrs := seed%4 == 1 || seed%4 == 2 // with hard links and without
+	if attrs {
+		shared.ops = append(slices.Clone(crowdOps), attrOps...)
+	}
 	shared.act(random(10), 200)
 
 	daemon := rsynctest.Daemon(t, rsynctest.Config{})
@@ -85,7 +90,13 @@ func churn(t *testing.T, net network, seed uint64, legs int) {
 	if seed%2 == 1 {
 		flags = append(flags, "-H")
 	}
+	if attrs {
+		flags = append(flags, "-AX")
+	}
 	s := follow(t, src, filepath.Join(daemon.Dir("m"), "dest"), relay.URL("m/dest"), flags...)
+	if attrs {
+		s.options.Ignore &^= treetest.Xattrs
+	}
 
 	rngs := make([]*rand.Rand, 6)
 	for i := range rngs {
@@ -94,7 +105,14 @@ func churn(t *testing.T, net network, seed uint64, legs int) {
 	for range legs {
 		var writers, disturber sync.WaitGroup
 		for w, dir := range own {
-			writers.Go(func() { rounds(16, func() { treetest.Mutate(t, rngs[w], dir, 8) }) })
+			writers.Go(func() {
+				rounds(16, func() {
+					treetest.Mutate(t, rngs[w], dir, 8)
+					if attrs {
+						treetest.MutateAttrs(t, rngs[w], dir, 8)
+					}
+				})
+			})
 		}
 		for w := range 3 {
 			writers.Go(func() { rounds(16, func() { shared.act(rngs[2+w], 30) }) })

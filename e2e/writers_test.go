@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 // A crowd is writers that share one directory and its few names, so that they meet: what one makes, another renames,
@@ -22,6 +24,7 @@ type crowd struct {
 	// exact lets a file's time be set back to exactly what it was before its content changed. Only who sees the change
 	// happen can know of it: a service that was not there at the time cannot.
 	exact bool
+	ops   []crowdOp
 
 	// Writing into open files excludes moving them out: a write through a name outside of the tree to an inode that has
 	// another one inside is nothing that the kernel would tell a watcher of the tree.
@@ -38,18 +41,31 @@ func newCrowd(t *testing.T, dir, outside string, exact bool) *crowd {
 			t.Fatal(err)
 		}
 	}
-	return &crowd{dir: dir, outside: outside, exact: exact, done: map[string]int{}}
+	return &crowd{dir: dir, outside: outside, exact: exact, ops: crowdOps, done: map[string]int{}}
 }
 
 var crowdNames = []string{
 	"a", "b", "c", "d", "e", " ", "-rf", "a\nb", "*", "\xff", "\\#012", "é", "...", strings.Repeat("n", 200),
 }
 
-// crowdOps has the likely ones more than once.
-var crowdOps = []struct {
+type crowdOp struct {
 	name string
 	do   func(*crowd, *rand.Rand) error
-}{
+}
+
+// attrOps change what only -X and -A copy.
+var attrOps = []crowdOp{
+	{"set xattr", (*crowd).setXattr},
+	{"set xattr", (*crowd).setXattr},
+	{"set xattr", (*crowd).setXattr},
+	{"remove xattr", (*crowd).removeXattr},
+	{"set ACL", (*crowd).setACL},
+	{"set default ACL", (*crowd).setDefaultACL},
+	{"remove ACL", (*crowd).removeACL},
+}
+
+// crowdOps has the likely ones more than once.
+var crowdOps = []crowdOp{
 	{"create", (*crowd).create},
 	{"create", (*crowd).create},
 	{"create", (*crowd).create},
@@ -82,7 +98,7 @@ var crowdOps = []struct {
 // act does n operations, each with the first of some paths that it is possible with.
 func (c *crowd) act(rng *rand.Rand, n int) {
 	for range n {
-		op := crowdOps[rng.IntN(len(crowdOps))]
+		op := one(rng, c.ops)
 		for range 20 {
 			if op.do(c, rng) == nil {
 				c.mu.Lock()
@@ -99,7 +115,7 @@ func (c *crowd) idle() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var idle []string
-	for _, op := range crowdOps {
+	for _, op := range c.ops {
 		if c.done[op.name] == 0 {
 			idle = append(idle, op.name)
 		}
@@ -314,4 +330,32 @@ func (c *crowd) removeTree(rng *rand.Rand) error {
 		return err
 	}
 	return os.RemoveAll(path)
+}
+
+func (c *crowd) xattr(rng *rand.Rand) string {
+	return one(rng, []string{"user.", "user.", "trusted.", "security."}) + one(rng, []string{"a", "b", "\xff\n"})
+}
+
+// setXattr sets a value that is often one that others have.
+func (c *crowd) setXattr(rng *rand.Rand) error {
+	value := strings.Repeat(one(rng, []string{"x", "y"}), one(rng, []int{0, 10, 32, 33, 150}))
+	return unix.Lsetxattr(c.path(rng), c.xattr(rng), []byte(value), 0)
+}
+
+func (c *crowd) removeXattr(rng *rand.Rand) error {
+	return unix.Lremovexattr(c.path(rng), c.xattr(rng))
+}
+
+func (c *crowd) setACL(rng *rand.Rand) error { return c.acl(rng, "system.posix_acl_access") }
+
+func (c *crowd) setDefaultACL(rng *rand.Rand) error { return c.acl(rng, "system.posix_acl_default") }
+
+func (c *crowd) acl(rng *rand.Rand, name string) error {
+	perm := func() uint8 { return uint8(rng.IntN(8)) }
+	a := attr.ACL{User: perm(), Group: perm(), Mask: perm(), Other: perm(), Names: []attr.ACE{{ID: rng.Uint32N(3), Perm: perm()}}}
+	return unix.Lsetxattr(c.path(rng), name, a.Bytes(), 0)
+}
+
+func (c *crowd) removeACL(rng *rand.Rand) error {
+	return unix.Lremovexattr(c.path(rng), one(rng, []string{"system.posix_acl_access", "system.posix_acl_default"}))
 }
