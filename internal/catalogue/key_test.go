@@ -57,6 +57,8 @@ func FuzzRecordDecodes(f *testing.F) {
 	r := Record{State: Known, Version: file, Verified: 9, Digest: [16]byte{1, 2}, Sum: MD5}
 	f.Add(appendRecord(nil, &r, 1))
 	f.Add(appendRecord(nil, &Record{}, 1<<40))
+	f.Add([]byte{hasVerified, 0, 0, 48, 0}) // verified, but never
+	f.Add([]byte{hasVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		d := decoder{rest: value}
 		d.byte()

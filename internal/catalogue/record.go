@@ -129,6 +129,7 @@ func decodeRecord(r *Record, value []byte, epoch uint64) error {
 	}
 	if flags&hasVerified != 0 {
 		r.Verified = d.varint()
+		d.bad = d.bad || r.Verified == 0
 		r.Sum = Sum(d.byte())
 		d.digest(&r.Digest)
 	}
