@@ -123,7 +123,7 @@ type outcome struct {
 func New(c Config) (*Engine, error) {
 	e := &Engine{
 		roundSize: minPruneRound,
-		cfg: c, log: c.Log, names: flist.SystemNames(), session: c.Session,
+		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
 		searches: make(chan map[link]struct{}, 1),

@@ -104,16 +104,33 @@ func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
 		}
 	}
 	for i := range l.children {
-		k := copySmall
-		if e.big(&l.children[i].entry) {
-			k = copyBig
+		if c := &l.children[i]; e.big(&c.entry) {
+			e.addBig(c, l)
+			continue
 		}
-		b := e.batchFor(k, l)
+		b := e.batchFor(copySmall, l)
 		b.ride(l.dir)
 		b.add(&l.children[i], e.session.HardLinks)
 		if e.full(b) {
-			e.close(k)
+			e.close(copySmall)
 		}
+	}
+}
+
+// addBig lists a large file. While following its directory need not wait for it, nor the changes in there: the file is
+// in flight by itself.
+func (e *Engine) addBig(c *child, l listed) {
+	b := e.filled(copyBig, l)
+	b.ride(l.dir)
+	b.add(c, e.session.HardLinks)
+	if p := c.entry.Path; e.following && e.queue.Detach(p) {
+		e.queue.Slow(p)
+		b.answer(int32(len(b.entries)-1), p)
+	} else {
+		e.hold(b, l.path)
+	}
+	if e.full(b) {
+		e.close(copyBig)
 	}
 }
 
@@ -159,16 +176,22 @@ func (e *Engine) addPrune(l listed) {
 	}
 }
 
-// batchFor returns the batch being filled, for a part of a directory, which then waits for it. The server has one set
-// of rules for a session, so directories of different scopes do not share one that deletes.
+// batchFor returns the batch being filled, for a part of a directory, which then waits for it.
 func (e *Engine) batchFor(k kind, l listed) *batch {
+	b := e.filled(k, l)
+	e.hold(b, l.path)
+	return b
+}
+
+// filled returns the batch being filled. The server has one set of rules for a session, so directories of different
+// scopes do not share one that deletes.
+func (e *Engine) filled(k kind, l listed) *batch {
 	if b := e.filling[k]; b != nil && b.scope != l.dir.scope && e.cfg.Delete {
 		e.close(k)
 	}
 	if e.filling[k] == nil {
 		e.filling[k] = newBatch(k, l.dir.scope)
 	}
-	e.hold(e.filling[k], l.path)
 	return e.filling[k]
 }
 

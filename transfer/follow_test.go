@@ -16,6 +16,7 @@ import (
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
+	"github.com/syncd/syncd/ratelimit"
 )
 
 // follower is an engine that follows while the test runs.
@@ -157,6 +158,35 @@ func changedItems(t *testing.T, before treetest.Tree, dir string) []queue.Item {
 		}
 	}
 	return items
+}
+
+// A large file in a directory does not hold back what changes beside it.
+func TestChangeBesideALargeFileDoesNotWaitForIt(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/large"), strings.Repeat("x", 4<<20))
+	write(t, filepath.Join(src, "d/small"), "old")
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	limiter := ratelimit.New(64 << 10)
+	f := follow(t, src, url, func(c *Config) {
+		c.BigFile, c.Limiter = 1<<20, limiter
+	})
+	waitFor(t, func() bool { return exists(t, filepath.Join(dst, "d/small")) && f.counters.live.Load() > 0 })
+	write(t, filepath.Join(src, "d/small"), "newer content")
+	write(t, filepath.Join(src, "d/new"), "new")
+	f.Changed(queue.Item{Path: "d/small"}, queue.Item{Path: "d/new"})
+	waitFor(t, func() bool {
+		got, _ := os.ReadFile(filepath.Join(dst, "d/small"))
+		return string(got) == "newer content" && exists(t, filepath.Join(dst, "d/new"))
+	})
+	if s, err := f.Snapshot(t.Context()); err != nil || !s.Passing {
+		t.Errorf("passing: %v, %v", s.Passing, err)
+	}
+	if exists(t, filepath.Join(dst, "d/large")) {
+		t.Error("it came only after the large file")
+	}
+	limiter.Set(0)
+	settles(t, src, dst)
+	waitFor(t, func() bool { s, err := f.Snapshot(t.Context()); return err == nil && !s.Passing })
 }
 
 func TestChangeDuringThePassDoesNotWaitForIt(t *testing.T) {

@@ -72,7 +72,7 @@ func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
 	b := l.batches[key]
 	if b == nil {
 		b = newBatch(k, key.scope)
-		b.retry, b.acks, b.live, b.answers = true, l.given.acks, l.live, map[int32][]string{}
+		b.retry, b.acks, b.live = true, l.given.acks, l.live
 		if deletes && l.e.guard != nil {
 			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
 		}
@@ -176,7 +176,12 @@ func (l *lookup) directory(p string, parent *dir) (*dir, error) {
 }
 
 // answer notes that what becomes of an entry is what becomes of path p of the queue.
-func (b *batch) answer(at int32, p string) { b.answers[at] = append(b.answers[at], p) }
+func (b *batch) answer(at int32, p string) {
+	if b.answers == nil {
+		b.answers = map[int32][]string{}
+	}
+	b.answers[at] = append(b.answers[at], p)
+}
 
 // settleLookup takes what a lookup found: what needs no session is done, what does not fit into the first one follows.
 func (e *Engine) settleLookup(l *lookup) {

@@ -143,12 +143,13 @@ func (e *Engine) notSent(b *batch, i int, err error) {
 // again puts an entry back into the queue as a path of its own, unless that was tried often enough.
 func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count) {
 	paths := b.answers[int32(i)]
-	if paths == nil {
+	flying := paths != nil // by themselves
+	if !flying {
 		paths = []string{b.entries[i].Path}
 	}
 	for _, p := range paths {
 		if e.guard != nil && !b.deletes && b.kind != prune && inTheWay(reason) {
-			e.clearWay(b, p)
+			e.clearWay(p, flying)
 			continue
 		}
 		if n, _ := e.queue.Failures(p); !e.following && (n+1 >= tries || b.kind == prune || e.session.DryRun) {
@@ -158,7 +159,7 @@ func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count)
 			e.fail(p, reason, counter)
 			continue
 		}
-		if e.following && b.retry && errors.Is(reason, rsync.ErrChanged) {
+		if e.following && flying && errors.Is(reason, rsync.ErrChanged) {
 			e.queue.Defer(p, time.Now().Add(changedAfter)) // no failure: it is just not the end of its changes
 			continue
 		}
@@ -168,8 +169,8 @@ func (e *Engine) again(b *batch, i int, reason error, tries int, counter *count)
 }
 
 // clearWay has the directory deleted that is in the way of p at the destination.
-func (e *Engine) clearWay(b *batch, p string) {
-	if b.retry {
+func (e *Engine) clearWay(p string, flying bool) {
+	if flying {
 		e.doom(p, true)
 		return
 	}

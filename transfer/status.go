@@ -70,7 +70,7 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 		e.receive(time.Now())
 		s = Snapshot{
 			Idle:    e.idle(),
-			Passing: e.queue.Trees() > 0 || e.listing > 0 || len(e.work) > 0 || len(e.prunes) > 0,
+			Passing: e.queue.Trees() > 0 || e.listing > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0,
 			Paused:  e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
 			BytesLive: e.counters.live.Load(), Held: e.heldNow(),

@@ -132,3 +132,6 @@ func (q *Queue[C]) Expand(p string, parent C, children []string) {
 
 // Trees returns the number of directories known and not yet visited.
 func (q *Queue[C]) Trees() int { return q.trees }
+
+// Bulk returns the number of items in flight that TakeTree returned, or that were detached from one.
+func (q *Queue[C]) Bulk() int { return q.ageless }

@@ -104,6 +104,9 @@ func (q *Queue[C]) launch(n *node, f *flight) {
 	f.seq, f.began = q.seq, q.now
 	n.busy = f
 	n.fly(f.class, 1)
+	if f.ageless {
+		q.ageless++
+	}
 	if f.kind == locked {
 		q.locks++
 	} else {
@@ -116,6 +119,9 @@ func (q *Queue[C]) land(n *node) {
 	f := n.busy
 	n.busy = nil
 	n.fly(f.class, -1)
+	if f.ageless {
+		q.ageless--
+	}
 	if f.kind == locked {
 		q.locks--
 	} else {

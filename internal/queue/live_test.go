@@ -448,6 +448,30 @@ func TestDetachedFileOutlivesItsDir(t *testing.T) {
 	expect(t, "after d/big", takeAll(q, start), "Path d/big")
 }
 
+func TestBulkCountsWhatIsInFlightOfThePass(t *testing.T) {
+	q := New[int](backoff)
+	q.AddTree("d", 0)
+	want := func(n int) {
+		t.Helper()
+		if got := q.Bulk(); got != n {
+			t.Errorf("%d of the pass are in flight, want %d", got, n)
+		}
+	}
+	want(0)
+	addPaths(q, start, "e")
+	takeAll(q, start)
+	want(0)
+	q.TakeTree()
+	want(1)
+	q.Expand("d", 0, nil)
+	q.Detach("d/big")
+	want(2)
+	q.Done("d")
+	want(1)
+	q.Retry("d/big", errors.New("refused"), start)
+	want(0)
+}
+
 func TestLockKeepsOutWhatIsBelow(t *testing.T) {
 	q := New[int](backoff)
 	addPaths(q, start, "d/sub/f")

@@ -109,6 +109,7 @@ type Queue[C any] struct {
 	waits     int // of pending: for TakePath
 	flights   [classes]int
 	locks     int
+	ageless   int // of flights
 	trees     int // names in stacks and blocked
 	stats     Stats
 }
