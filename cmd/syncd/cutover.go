@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -12,30 +14,63 @@ import (
 	"github.com/syncd/syncd/internal/config"
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/cutover"
+	"github.com/syncd/syncd/internal/daemon"
+	"github.com/syncd/syncd/systemd/notify"
 )
 
-// cutOver lets the service that follows SRC cut over, shows how it goes, and prints
-// the report. It returns the exit status.
+// cutOver moves the service from SRC to DEST, by whoever follows SRC: a service that
+// runs, or this process. It shows how it goes, and prints the report. It returns the
+// exit status.
 func cutOver(ctx context.Context, c *config.Config, s streams) int {
-	if c.Source != "" {
-		return failed(c, s, &problem{
-			status: exitUsage, what: "--cutover", reason: "without a running service not available in this version",
-			remedy: "start syncd SRC DEST with --control=PATH, then run this without SRC and DEST",
-		})
-	}
 	ctx, release := abortable(ctx, s.err, os.Exit)
 	defer release()
-	path, err := socketOf(c)
-	if err != nil {
-		return failed(c, s, explainAnswer(err))
-	}
 	news := newTeller(s.err)
-	r, err := control.Cutover(ctx, path, c.Cutover, news.tell)
+	by := cutOverThere
+	if c.Source != "" {
+		by = cutOverHere
+	}
+	r, p := by(ctx, c, s, news)
 	news.end()
-	if err != nil {
-		return failed(c, s, explainAnswer(err))
+	if p != nil {
+		return failed(c, s, p)
 	}
 	return printReport(s, r, c.JSON)
+}
+
+// cutOverThere asks the service that runs.
+func cutOverThere(ctx context.Context, c *config.Config, _ streams, news *teller) (*cutover.Report, *problem) {
+	path, err := socketOf(c)
+	if err != nil {
+		return nil, explainAnswer(err)
+	}
+	r, err := control.Cutover(ctx, path, c.Cutover, news.tell)
+	if err != nil {
+		return nil, explainAnswer(err)
+	}
+	return r, nil
+}
+
+// cutOverHere follows SRC itself.
+func cutOverHere(ctx context.Context, c *config.Config, s streams, news *teller) (*cutover.Report, *problem) {
+	level := c.LogLevel
+	if level == slog.LevelInfo { // what it would say is in the news
+		level = slog.LevelWarn
+	}
+	conf, err := serviceConfig(c, slog.New(notify.Limit(notify.Logger(s.err, level).Handler(), "path")))
+	if err != nil {
+		return nil, explainService(err)
+	}
+	interrupt, give := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer give(nil)
+	defer context.AfterFunc(ctx, func() { give(cutover.ErrInterrupted) })()
+	r, err := daemon.CutOver(interrupt, conf, c.Cutover, news.tell)
+	switch {
+	case errors.Is(err, cutover.ErrInterrupted):
+		return nil, explain(errInterrupted)
+	case err != nil:
+		return nil, explainService(err)
+	}
+	return r, nil
 }
 
 // printReport writes the report to the standard output.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncd/syncd/internal/config"
@@ -27,9 +28,16 @@ const stopGrace = 5 * time.Second
 func follow(ctx context.Context, c *config.Config, s streams, again func() (*config.Config, error)) int {
 	// Errors of one path are of one kind, whatever the server says this time.
 	log := slog.New(notify.Limit(notify.Logger(s.err, c.LogLevel).Handler(), "path"))
-	ctx, hangups, release := stoppable(ctx, c.StopTimeout+stopGrace, log, os.Exit)
+	var cutting atomic.Int32 // a source that is frozen has to be thawed, however long that takes
+	busy := func() bool { return cutting.Load() > 0 }
+	ctx, hangups, release := stoppable(ctx, c.StopTimeout+stopGrace, busy, log, os.Exit)
 	defer release()
-	err := followTree(ctx, c, log, hangups, again)
+	conf, err := serviceConfig(c, log)
+	if err == nil {
+		conf.Cutting, conf.Hangups, conf.Reload = &cutting, hangups, reloading(again)
+		log.Info("starting", "version", conf.Version, "path", conf.Source, "target", conf.Destination)
+		err = daemon.Run(ctx, conf)
+	}
 	switch cause := context.Cause(ctx); {
 	case err == nil, cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled)):
 		if errors.Is(cause, errInterrupted) {
@@ -42,20 +50,31 @@ func follow(ctx context.Context, c *config.Config, s streams, again func() (*con
 	return p.status
 }
 
-func followTree(ctx context.Context, c *config.Config, log *slog.Logger, hangups <-chan struct{},
-	again func() (*config.Config, error)) error {
+// reloading reads the command line once more, for what a service may change.
+func reloading(again func() (*config.Config, error)) func() (*filter.List, *ratelimit.Timetable, error) {
+	return func() (*filter.List, *ratelimit.Timetable, error) {
+		c, err := again()
+		if err != nil {
+			return nil, nil, err
+		}
+		return c.Filter, c.Bandwidth, nil
+	}
+}
+
+// serviceConfig is what the command line says of a service.
+func serviceConfig(c *config.Config, log *slog.Logger) (daemon.Config, error) {
 	// Whoever asks the service does so from another directory.
 	source, err := filepath.Abs(c.Source)
 	if err != nil {
-		return err
+		return daemon.Config{}, err
 	}
 	root, err := openSource(c.Source)
 	if err != nil {
-		return err
+		return daemon.Config{}, err
 	}
 	root.Close() // the daemon opens it itself, as often as it goes and comes back
 	if err := apart(c); err != nil {
-		return err
+		return daemon.Config{}, err
 	}
 	engine := engineConfig(c)
 	if c.MOTD {
@@ -65,29 +84,28 @@ func followTree(ctx context.Context, c *config.Config, log *slog.Logger, hangups
 			}
 		})
 	}
-	log.Info("starting", "version", buildVersion(), "path", source, "target", c.Target)
-	return daemon.Run(ctx, daemon.Config{
+	return daemon.Config{
 		Source: source, Destination: c.Target, Engine: engine,
-		Control: c.Control, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
+		Control: c.Control, StateDir: c.StateDir, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
 		Log: log, Version: buildVersion(),
-		Hangups: hangups,
-		Reload: func() (*filter.List, *ratelimit.Timetable, error) {
-			c, err := again()
-			if err != nil {
-				return nil, nil, err
-			}
-			return c.Filter, c.Bandwidth, nil
-		},
-	})
+	}, nil
 }
 
 // explainService makes a problem of an error that kept a service from starting,
 // or ended it. Those of single paths and of the destination do not: it waits.
 func explainService(err error) *problem {
-	var own *problem
+	var (
+		own  *problem
+		over *daemon.TakenOverError
+	)
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &over):
+		return &problem{
+			status: exitUnsafe, reason: oneLine(err.Error()),
+			remedy: "if it is to be, remove " + over.Mark,
+		}
 	case errors.Is(err, control.ErrInUse):
 		return &problem{
 			status: exitFailed, reason: oneLine(err.Error()),

@@ -24,6 +24,9 @@ var (
 // keeps it as a part when its connection is gone.
 const grace = 900 * time.Millisecond
 
+// busyPause is how often it is looked whether what must not be cut off has ended.
+const busyPause = 100 * time.Millisecond
+
 // interruptible ends the context it returns at the first SIGINT, SIGTERM or
 // SIGHUP. At a second one, or when grace is over, it calls exit: whoever
 // presses ^C waits for a second at most, whatever hangs. After release it does
@@ -74,10 +77,10 @@ func abortable(parent context.Context, stderr io.Writer, exit func(int)) (ctx co
 
 // stoppable ends the context it returns at the first SIGTERM, with errStopped as
 // its cause, or SIGINT, with errInterrupted. At a second one, or limit after the
-// first, it calls exit. A service outlives its terminal and whoever reads its
+// first and when it is not busy, it calls exit. A service outlives its terminal and whoever reads its
 // log: SIGHUP, which comes as an element of hangups, and SIGPIPE do not end it.
 // After release it does nothing any more.
-func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
+func stoppable(parent context.Context, limit time.Duration, busy func() bool, log *slog.Logger,
 	exit func(int)) (ctx context.Context, hangups <-chan struct{}, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	again := make(chan struct{}, 1) // one is enough for any number: all is read then
@@ -88,6 +91,10 @@ func stoppable(parent context.Context, limit time.Duration, log *slog.Logger,
 			select {
 			case sig = <-signals:
 			case <-over:
+				if busy() {
+					over = time.After(busyPause)
+					continue
+				}
 				log.Error("cut off: it did not end in time after it was told to", "limit", limit)
 				exit(exitFailed)
 				return

@@ -85,7 +85,8 @@ func service(t *testing.T, limit time.Duration) (context.Context, *buffer, <-cha
 func serviceThatReads(t *testing.T, limit time.Duration) (context.Context, *buffer, <-chan int, <-chan struct{}) {
 	t.Helper()
 	log, codes := new(buffer), make(chan int, 1)
-	ctx, hangups, release := stoppable(context.Background(), limit, notify.Logger(log, slog.LevelInfo),
+	idle := func() bool { return false }
+	ctx, hangups, release := stoppable(context.Background(), limit, idle, notify.Logger(log, slog.LevelInfo),
 		func(code int) { codes <- code })
 	t.Cleanup(release)
 	return ctx, log, codes, hangups
@@ -126,6 +127,21 @@ func TestServiceStopLimit(t *testing.T) {
 	<-ctx.Done()
 	if code := <-codes; code != exitFailed || !strings.Contains(log.String(), "did not end in time") {
 		t.Errorf("exit %d, log %q", code, log)
+	}
+}
+
+// But not while it has something to do that must not be cut off.
+func TestServiceIsBusy(t *testing.T) {
+	codes, asked := make(chan int, 1), 0
+	busy := func() bool { asked++; return asked < 3 }
+	ctx, _, release := stoppable(context.Background(), time.Nanosecond, busy, notify.Logger(new(buffer), slog.LevelInfo),
+		func(code int) { codes <- code })
+	raise(t, syscall.SIGTERM)
+	<-ctx.Done()
+	code := <-codes
+	release()
+	if code != exitFailed || asked != 3 {
+		t.Errorf("exit %d, asked %d times", code, asked)
 	}
 }
 

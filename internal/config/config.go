@@ -84,7 +84,10 @@ type Config struct {
 
 	// Control is the path of the control socket. Follow, and Cutover with a Source: ""
 	// is none. Ask, and Cutover without: "" is that of the only service that runs.
-	Control     string
+	Control string
+	// StateDir is where what is to outlive the process is kept: in a unit that which
+	// systemd made for it, else "", nowhere.
+	StateDir    string
 	StopTimeout time.Duration   // Follow: for sessions that run when it is to end; 0: none
 	LogLevel    slog.Level      // Follow
 	Request     control.Request // Ask

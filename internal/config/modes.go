@@ -91,6 +91,8 @@ func (f *flags) mode() error {
 	switch len(f.modes) {
 	case 0:
 		c.Action = Follow
+		// More than one directory is separated by colons; the first is ours.
+		c.StateDir, _, _ = strings.Cut(f.env("STATE_DIRECTORY"), ":")
 		if c.Control == "" {
 			c.Control = control.DefaultPath(f.env)
 		}

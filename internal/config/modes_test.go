@@ -14,7 +14,7 @@ import (
 )
 
 func inUnit(name string) string {
-	return map[string]string{"RUNTIME_DIRECTORY": "/run/syncd/data"}[name]
+	return map[string]string{"RUNTIME_DIRECTORY": "/run/syncd/data", "STATE_DIRECTORY": "/var/lib/syncd/data:/x"}[name]
 }
 
 func TestFollow(t *testing.T) {
@@ -43,6 +43,9 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", tt.args, err)
 			continue
+		}
+		if wantState := strings.TrimSuffix(tt.env("STATE_DIRECTORY"), ":/x"); c.StateDir != wantState {
+			t.Errorf("%s: state in %q, want %q", tt.args, c.StateDir, wantState)
 		}
 		if diff := cmp.Diff(tt.want, service{c.Action, c.Control, c.StopTimeout, c.LogLevel}); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.args, diff)

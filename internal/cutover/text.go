@@ -127,7 +127,7 @@ func (t *page) touched(r *Report) {
 			}
 		}
 		if w.Writers != nil && w.Unseen > 0 {
-			t.more("%d processes could not be looked at", w.Unseen)
+			t.more("processes that could not be looked at: %d", w.Unseen)
 		}
 	}
 }

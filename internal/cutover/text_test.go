@@ -62,7 +62,7 @@ written   7 paths after the freeze: x and 6 more
 open      for writing before the freeze:
             app (pid 3): log, db
 open      for writing after the freeze: nothing
-          2 processes could not be looked at
+          processes that could not be looked at: 2
 warning   look\#012here
 phase     draining  12:00:00.000     0.75 s
 phase     frozen    12:00:00.750     3.25 s
