@@ -11,6 +11,7 @@ import (
 	"github.com/syncd/syncd/internal/hook"
 	"github.com/syncd/syncd/internal/openfiles"
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/transfer"
 )
 
@@ -70,14 +71,24 @@ func (w world) Backlog(ctx context.Context) (cutover.Backlog, error) {
 	if snap.Held != nil {
 		block("%s", held(snap.Held))
 	}
-	for i, f := range snap.Failing {
-		if i == 3 {
-			block("and %d more paths fail", q.Failing-i)
-			break
-		}
-		block("%s: %v", f.Path, f.Reason)
+	for _, p := range failing(snap) {
+		block("%s: %s", p.Text, p.What)
 	}
 	return b, nil
+}
+
+// failing are the paths that do not get equal by being tried again, as far as they are known by name. One that changed
+// while it was sent does, once it rests.
+func failing(snap transfer.Snapshot) (all []cutover.Problem) {
+	for _, f := range snap.Failing {
+		if !errors.Is(f.Reason, rsync.ErrChanged) {
+			all = append(all, cutover.Problem{Path: cutover.NewPath(f.Path), What: f.Reason.Error()})
+		}
+	}
+	if more := snap.Queue.Failing - len(snap.Failing); more > 0 {
+		all = append(all, cutover.Problem{Path: cutover.NewPath("."), What: fmt.Sprintf("%d more paths fail below it", more)})
+	}
+	return all
 }
 
 // Drain has nothing to do: changes go before all else at all times.
@@ -115,15 +126,14 @@ func (w world) Settle(ctx context.Context) (cutover.Settled, error) {
 	after := e.Progress()
 	s := cutover.Settled{
 		Entries: after.Entries - before.Entries, Sent: w.s.changes.Load() - sent, Bytes: after.Sent - before.Sent,
-		Failing: int64(snap.Queue.Failing),
+		Failed: failing(snap),
 	}
-	for _, f := range snap.Failing {
-		s.Failed = append(s.Failed, cutover.Problem{Path: cutover.NewPath(f.Path), What: f.Reason.Error()})
-	}
+	s.Failing = int64(len(s.Failed))
 	return s, nil
 }
 
-// passed waits until the pass has ended, and what was queued by then is acknowledged or has failed.
+// passed waits until the pass has ended, and what was queued by then is acknowledged or has failed. In a rehearsal what
+// changes all the time is not waited for.
 func (w world) passed(ctx context.Context) (snap transfer.Snapshot, err error) {
 	var end time.Time
 	tick := time.NewTicker(lookEvery)
@@ -138,7 +148,9 @@ func (w world) passed(ctx context.Context) (snap transfer.Snapshot, err error) {
 		case snap.Passing && end.IsZero():
 		case end.IsZero():
 			end = time.Now()
-		case snap.Oldest.IsZero() || snap.Oldest.After(end) || snap.Queue.Failing > 0 && snap.Queue.InFlight == 0:
+		case snap.Oldest.IsZero(), snap.Oldest.After(end):
+			return snap, nil
+		case snap.Queue.InFlight == 0 && (len(failing(snap)) > 0 || w.plan.Rehearse && snap.Queue.Failing > 0):
 			return snap, nil
 		}
 		select {
