@@ -32,6 +32,7 @@ type options struct {
 	files     int
 	bigSize   int64 // bytes
 	photos    int
+	groups    int
 	entries   int
 	work      string
 	syncd     string
@@ -68,12 +69,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "big", "delta", "text", "photos"}, liveNames...),
+	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "big", "delta", "text", "photos", "attrs", "attrs-nothing"}, liveNames...),
 		"what to run; million besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
 	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
 	flags.IntVar(&o.files, "files", 100_000, "small files")
 	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
 	flags.IntVar(&o.photos, "photos", 1500, "photos, of 300 KiB on average")
+	flags.IntVar(&o.groups, "groups", 20_000, "files of two names, with extended attributes, of the scenarios attrs")
 	flags.IntVar(&o.entries, "entries", 1_000_000, "empty files of the scenario million, of one timed run")
 	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; it takes 12 GiB")
 	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
@@ -99,8 +101,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if o.rounds < 1 || o.files < 1 || o.bigSize < 1 || o.photos < 1 || o.entries < 1 {
-		return nil, errors.New("--rounds, --files, --big-mib, --photos and --entries must be positive")
+	if o.rounds < 1 || o.files < 1 || o.bigSize < 1 || o.photos < 1 || o.groups < 1 || o.entries < 1 {
+		return nil, errors.New("--rounds, --files, --big-mib, --photos, --groups and --entries must be positive")
 	}
 	if o.dirs < 1 || o.tree < 1 || o.liveFiles < 1 || o.burstFiles < 1 || *liveSeconds < 1 || o.span <= 0 {
 		return nil, errors.New("--live-dirs, --live-tree, --live-files, --live-burst, --live-seconds and --live-rest must be positive")

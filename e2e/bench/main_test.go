@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // arguments are a benchmark of seconds, rsync against rsync.
 func arguments(work string, more ...string) []string {
 	return append([]string{"--work", work, "--rounds", "2", "--files", "120", "--big-mib", "8", "--entries", "40",
-		"--scenarios", "small,nothing,big,delta,photos,million", "--photos", "6", "--syncd-command", "rsync {flags} {src}/ {dst}"}, more...)
+		"--scenarios", "small,nothing,big,delta,photos,attrs,attrs-nothing,million", "--photos", "6", "--groups", "150", "--syncd-command", "rsync {flags} {src}/ {dst}"}, more...)
 }
 
 func checkEmpty(t *testing.T, dir string) {
@@ -43,7 +43,7 @@ func TestRsyncAgainstRsync(t *testing.T) {
 	checkEmpty(t, work)
 	table := stdout.String()
 	for _, want := range []string{"Median of 2 runs each", "| wall ", "**120 small files", "**nothing to do, 120", "**one file of 8 MiB", "**6 photos",
-		"**the same file changed in 200 places", "**40 empty files", "≤ 0.80", "≤ 1.30", "≤ 0.95", "≤ 1.00", "< 100.0 MiB ok"} {
+		"**the same file changed in 200 places", "**40 empty files", "**150 files of two names", "**nothing to do, the same 150", "≤ 0.80", "≤ 1.30", "≤ 0.95", "≤ 1.00", "< 100.0 MiB ok"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in the output", want)
 		}
@@ -58,7 +58,7 @@ func TestRsyncAgainstRsync(t *testing.T) {
 			}
 		}
 	}
-	if len(sent) != 6 || !strings.HasSuffix(sent[0], "MiB") || !strings.HasSuffix(sent[1], "KiB") ||
+	if len(sent) != 8 || !strings.HasSuffix(sent[0], "MiB") || !strings.HasSuffix(sent[1], "KiB") ||
 		!strings.HasPrefix(sent[2], "8.0 MiB") || !strings.HasSuffix(sent[3], "KiB") {
 		t.Errorf("sent %v", sent)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // scenarioNames are in the order in which they run.
-var scenarioNames = []string{"small", "nothing", "big", "delta", "text", "photos", "million"}
+var scenarioNames = []string{"small", "nothing", "big", "delta", "text", "photos", "attrs", "attrs-nothing", "million"}
 
 // program is one of the two that are compared.
 type program struct {
@@ -121,6 +121,8 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 		return s, b.prepareSmall(ctx, s, name)
 	case "big", "delta":
 		return s, b.prepareBig(s, name)
+	case "attrs", "attrs-nothing":
+		return s, b.prepareAttrs(ctx, s, name)
 	case "text", "photos":
 		return s, b.prepareCompress(s, name)
 	default:
@@ -171,6 +173,11 @@ func (b *bench) prepareSmall(ctx context.Context, s *scenario, name string) erro
 	s.title = fmt.Sprintf("nothing to do, %d files, `-a --delete`", b.files)
 	s.bounds = bounds{wall: 1.00}
 	s.flags = append(s.flags, "--delete")
+	return b.fill(ctx, s)
+}
+
+// fill makes the destination equal, and leaves it so before every run.
+func (b *bench) fill(ctx context.Context, s *scenario) error {
 	s.reset = func() error { return warm(b.dst) }
 	if err := b.putAside(); err != nil {
 		return err
@@ -178,6 +185,20 @@ func (b *bench) prepareSmall(ctx context.Context, s *scenario, name string) erro
 	// The program that is compared with fills the destination: it is the one that is known to be right.
 	_, err := b.run(ctx, s, b.programs[1], b.server.URL("bench/dst"))
 	return err
+}
+
+func (b *bench) prepareAttrs(ctx context.Context, s *scenario, name string) error {
+	if err := b.once(s, "attrs", func(dir string) error { return makeAttrs(dir, b.groups) }); err != nil {
+		return err
+	}
+	s.flags, s.bounds = []string{"-aHAX"}, bounds{wall: 1.00}
+	if name == "attrs" {
+		s.title = fmt.Sprintf("%d files of two names, each with an extended attribute, `-aHAX`", b.groups)
+		return nil
+	}
+	s.title = fmt.Sprintf("nothing to do, the same %d files, `-aHAX --delete`", b.groups)
+	s.flags = append(s.flags, "--delete")
+	return b.fill(ctx, s)
 }
 
 func (b *bench) prepareBig(s *scenario, name string) error {

@@ -10,7 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/attr"
 )
 
 // Times of the files lie in the past, where no run can touch them by chance.
@@ -95,6 +100,42 @@ func makePhotos(dir string, files int) error {
 			return nil
 		}
 		return os.Rename(path, path+".jpg")
+	})
+	return errors.Join(err, ageDirs(dir))
+}
+
+// makeAttrs makes files of two names with an extended attribute each, of which every other value is too long for the
+// list of files, and every tenth with an ACL. Both names of a file are in one directory.
+func makeAttrs(dir string, groups int) error {
+	source := seed(7)
+	content := make([]byte, 1000)
+	err := makeFiles(dir, groups, perDir/2, func() []byte {
+		source.Read(content)
+		return content
+	})
+	if err != nil {
+		return err
+	}
+	n := 0
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || filepath.Ext(path) != ".dat" {
+			return err
+		}
+		n++
+		value := fmt.Sprintf("%016x", n)
+		if n%2 == 0 {
+			value = strings.Repeat(value, 10)
+		}
+		if err := attr.Put(unix.AT_FDCWD, path, "user.checksum", []byte(value)); err != nil {
+			return fmt.Errorf("%s: set an extended attribute: %w", path, err)
+		}
+		if n%10 == 0 {
+			acl := attr.ACL{User: 6, Group: 4, Other: 4, Mask: 4, Names: []attr.ACE{{ID: uint32(n % 7), Perm: 4}}}
+			if err := attr.PutACL(unix.AT_FDCWD, path, false, &acl); err != nil {
+				return fmt.Errorf("%s: set an ACL: %w", path, err)
+			}
+		}
+		return os.Link(path, path+".link")
 	})
 	return errors.Join(err, ageDirs(dir))
 }
@@ -230,9 +271,11 @@ func warm(dir string) error {
 	})
 }
 
-// equal returns an error that names the first difference in names, types, modes, sizes, times and content.
+// equal returns an error that names the first difference in names, types, modes, sizes, times, extended attributes, ACLs
+// and content. Which names are one file is not compared: with syncd those are that one session sends.
 func equal(dst, src string) error {
 	entries := 0
+	var r attr.Reader
 	err := filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -242,7 +285,7 @@ func equal(dst, src string) error {
 		if err != nil {
 			return err
 		}
-		return equalEntry(filepath.Join(dst, rel), path)
+		return equalEntry(&r, filepath.Join(dst, rel), path)
 	})
 	if err != nil {
 		return err
@@ -256,7 +299,7 @@ func equal(dst, src string) error {
 	})
 }
 
-func equalEntry(dst, src string) error {
+func equalEntry(r *attr.Reader, dst, src string) error {
 	want, err := os.Lstat(src)
 	if err != nil {
 		return err
@@ -269,10 +312,33 @@ func equalEntry(dst, src string) error {
 		return fmt.Errorf("%s: %v %d %v; want %v %d %v", dst,
 			got.Mode(), got.Size(), got.ModTime(), want.Mode(), want.Size(), want.ModTime())
 	}
-	if !want.Mode().IsRegular() {
-		return nil
+	if err := equalAttrs(r, dst, src, want.Mode()); err != nil || !want.Mode().IsRegular() {
+		return err
 	}
 	return equalContent(dst, src)
+}
+
+func equalAttrs(r *attr.Reader, dst, src string, mode fs.FileMode) error {
+	kind := uint32(unix.S_IFREG)
+	switch {
+	case mode.IsDir():
+		kind = unix.S_IFDIR
+	case mode&fs.ModeSymlink != 0:
+		kind = unix.S_IFLNK
+	}
+	all := attr.Which{Xattrs: true, ACLs: true}
+	want, err := r.Read(unix.AT_FDCWD, src, kind, all)
+	if err != nil {
+		return fmt.Errorf("%s: %w", src, err)
+	}
+	got, err := r.Read(unix.AT_FDCWD, dst, kind, all)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dst, err)
+	}
+	if !got.Equal(want) {
+		return fmt.Errorf("%s has other extended attributes or ACLs than %s", dst, src)
+	}
+	return nil
 }
 
 func equalContent(dst, src string) error {
