@@ -21,7 +21,7 @@ import (
 // stay as a kill would have left them, and the store, which is told, returns the error to its callers.
 type frozenFS struct {
 	vfs.FS
-	fail   func(error) // told of the first error, and maybe more
+	fail   func(error) // is told of each error, and freezes
 	frozen atomic.Bool
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ func newFrozenFS(fs vfs.FS, fail func(error)) *frozenFS {
 	return &frozenFS{FS: fs, fail: fail, logs: make(map[*logFile]struct{})}
 }
 
-// try makes one change of the file system, unless it is frozen, and freezes it if that fails. A file that is not there
+// try makes one change of the file system, unless it is frozen, and has it frozen if that fails. A file that is not there
 // is no failure: Pebble expects it in some places.
 func (fs *frozenFS) try(change func() error) error {
 	if fs.frozen.Load() {
@@ -43,13 +43,8 @@ func (fs *frozenFS) try(change func() error) error {
 	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrExist) {
 		return err
 	}
-	fs.freeze(err)
-	return nil
-}
-
-func (fs *frozenFS) freeze(err error) {
-	fs.frozen.Store(true)
 	fs.fail(err)
+	return nil
 }
 
 // create opens a file for writing; where that fails, or the file system is frozen, the file takes everything and keeps
@@ -191,7 +186,7 @@ func (f *frozenFile) Close() error {
 	}
 	// Also where all is frozen: the descriptor is to go.
 	if err := f.File.Close(); err != nil {
-		f.fs.freeze(err)
+		f.fs.fail(err)
 	}
 	return nil
 }
