@@ -76,7 +76,7 @@ func verifyConfig(ctx context.Context, c *config.Config, root *scan.Root, stderr
 	copied := engineConfig(c)
 	v := verify.Config{
 		Root: root, Dialer: copied.Dialer, Session: copied.Session, NanosecondsAuto: copied.NanosecondsAuto,
-		NoExtra: c.NoExtra, Filter: copied.Filter, OneFileSystem: copied.OneFileSystem, PartialDir: copied.PartialDir,
+		IgnoreUnsupported: copied.IgnoreUnsupported, NoExtra: c.NoExtra, Filter: copied.Filter, OneFileSystem: copied.OneFileSystem, PartialDir: copied.PartialDir,
 		Sessions: c.Sessions, Readers: c.Readers,
 	}
 	if c.MOTD && !c.Quiet {

@@ -19,7 +19,7 @@ import (
 )
 
 // scenarioNames are in the order in which they run.
-var scenarioNames = []string{"small", "nothing", "big", "delta", "text", "photos", "attrs", "attrs-nothing", "million"}
+var scenarioNames = []string{"small", "nothing", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing", "million"}
 
 // program is one of the two that are compared.
 type program struct {
@@ -41,12 +41,14 @@ type bench struct {
 
 // scenario is one task for both programs.
 type scenario struct {
-	title  string
-	src    string
-	flags  []string
-	rounds int
-	reset  func() error // puts the destination back before every run
-	bounds bounds
+	title string
+	src   string
+	flags []string
+	// programs are nil, or other than the bench's for this task.
+	programs *[2]program
+	rounds   int
+	reset    func() error // puts the destination back before every run
+	bounds   bounds
 }
 
 // sample is what one run took on both sides.
@@ -87,22 +89,26 @@ func (b *bench) scenario(ctx context.Context, name string) (*result, error) {
 		return nil, err
 	}
 	r := &result{title: s.title, bounds: s.bounds}
-	for i, p := range b.programs {
+	programs := b.programs
+	if s.programs != nil {
+		programs = *s.programs
+	}
+	for i, p := range programs {
 		if r.up[i], r.down[i], err = b.count(ctx, s, p); err != nil {
 			return nil, err
 		}
 		b.logf("%s: %s sent %d and received %d bytes, the copy is equal", name, p.name, r.up[i], r.down[i])
 	}
 	for round := range s.rounds {
-		for turn := range b.programs {
+		for turn := range programs {
 			i := (turn + round) % 2 // A B, B A, ...
-			taken, err := b.time(ctx, s, b.programs[i])
+			taken, err := b.time(ctx, s, programs[i])
 			if err != nil {
 				return nil, err
 			}
 			r.samples[i] = append(r.samples[i], taken)
 			b.logf("%s %d/%d: %s %.2f s, CPU %.2f s, memory %.1f MiB, server's CPU %.2f s", name, round+1, s.rounds,
-				b.programs[i].name, taken.Wall.Seconds(), taken.CPU.Seconds(), mib(taken.MaxRSS), taken.serverCPU.Seconds())
+				programs[i].name, taken.Wall.Seconds(), taken.CPU.Seconds(), mib(taken.MaxRSS), taken.serverCPU.Seconds())
 		}
 	}
 	return r, nil
@@ -119,6 +125,8 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 	switch name {
 	case "small", "nothing":
 		return s, b.prepareSmall(ctx, s, name)
+	case "verify":
+		return s, b.prepareVerify(ctx, s)
 	case "big", "delta":
 		return s, b.prepareBig(s, name)
 	case "attrs", "attrs-nothing":
@@ -199,6 +207,20 @@ func (b *bench) prepareAttrs(ctx context.Context, s *scenario, name string) erro
 	s.title = fmt.Sprintf("nothing to do, the same %d files, `-aHAX --delete`", b.groups)
 	s.flags = append(s.flags, "--delete")
 	return b.fill(ctx, s)
+}
+
+// prepareVerify has both programs read everything on both sides, where nothing differs.
+func (b *bench) prepareVerify(ctx context.Context, s *scenario) error {
+	s.flags = append(s.flags, "-@-1")
+	if err := b.prepareSmall(ctx, s, "nothing"); err != nil {
+		return err
+	}
+	s.title = fmt.Sprintf("compare %d files by checksum, `%s`", b.files, strings.Join(s.flags, " "))
+	s.bounds = bounds{wall: 0.70}
+	theirs := b.programs[1]
+	theirs.name, theirs.command = "rsync -nc", slices.Insert(slices.Clone(theirs.command), 1, "-nc")
+	s.programs = &[2]program{{name: "syncd", command: strings.Fields(b.verify)}, theirs}
+	return nil
 }
 
 func (b *bench) prepareBig(s *scenario, name string) error {

@@ -55,6 +55,10 @@ type dir struct {
 	broken error         // why there is no scope
 }
 
+func newDir(p string, found *scan.Entry, parent *dir) *dir {
+	return &dir{entry: entryOf(p, found), stat: found.Stat, parent: parent}
+}
+
 func newBatch(contents bool, scope *filter.Scope) *batch {
 	return &batch{contents: contents, scope: scope, dirs: map[string]int32{}}
 }
@@ -184,9 +188,11 @@ func (b *batch) subset(places []int32, sum []byte) (s *batch, at []int32) {
 	return s, at
 }
 
-func entryOf(p string, s *scan.Stat, target string) flist.Entry {
+func entryOf(p string, found *scan.Entry) flist.Entry {
+	s := &found.Stat
 	e := flist.Entry{
-		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID, Target: target,
+		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID,
+		Target: found.Target, Attrs: found.Attrs,
 	}
 	switch s.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFLNK:

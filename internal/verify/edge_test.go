@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -325,4 +326,34 @@ func TestNoDestination(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dst, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it was made: %v", err)
 	}
+}
+
+// With -A and -X extended attributes and ACLs are compared, also values of which only a digest is listed.
+func TestAttrs(t *testing.T) {
+	long := strings.Repeat("v", 1000)
+	src, dst, url, _ := pair(t, rsynctest.Config{}, treetest.File("xattr", "x", treetest.Xattr("user.a", "b")),
+		treetest.File("long", "x", treetest.Xattr("user.a", long)), treetest.File("gone", "x", treetest.Xattr("user.a", "b")),
+		treetest.File("more", "x"), treetest.File("acl", "x"), treetest.Dir("d", treetest.Xattr("user.a", "b")), treetest.File("same", "x"))
+	with := func(c *Config) { c.Session.Xattrs, c.Session.ACLs = true, true }
+	_, rec := tree(t, src, url, with)
+	named(t, rec)
+	set := func(name, value string) {
+		check(t, unix.Lsetxattr(filepath.Join(dst, name), "user.a", []byte(value), 0))
+	}
+	set("xattr", "c")
+	set("long", long[1:]+"w")
+	set("more", "b")
+	set("d", "bb")
+	check(t, unix.Lremovexattr(filepath.Join(dst, "gone"), "user.a"))
+	if _, err := exec.LookPath("setfacl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if out, err := exec.Command("setfacl", "-m", "u:5:r", filepath.Join(dst, "acl")).CombinedOutput(); err != nil {
+		t.Fatalf("setfacl: %v: %s", err, out)
+	}
+	_, rec = tree(t, src, url, with)
+	named(t, rec, ".f........x xattr", ".f........x long", ".f........x more", ".f........x gone", ".d........x d/", ".f.......a. acl")
 }

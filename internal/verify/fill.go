@@ -47,10 +47,7 @@ func (f *filler) tree(start string) error {
 			f.above = append([]*dir{d}, f.above...)
 		}
 	}
-	o := scan.WalkOptions{Options: scan.Options{OneFileSystem: f.v.cfg.OneFileSystem}, Prefetch: prefetch}
-	if f.v.scope != nil {
-		o.Skip = f.skip
-	}
+	o := scan.WalkOptions{Options: f.options(), Prefetch: prefetch}
 	if err := scan.Walk(f.ctx, f.v.cfg.Root, start, o, f.walked); err != nil {
 		return err
 	}
@@ -59,6 +56,15 @@ func (f *filler) tree(start string) error {
 
 // prefetch is how many entries may be listed ahead, which is bounded for the memory that they take.
 const prefetch = 16384
+
+// options are those of listings.
+func (f *filler) options() scan.Options {
+	o := scan.Options{OneFileSystem: f.v.cfg.OneFileSystem, Attrs: f.attrs()}
+	if f.v.scope != nil {
+		o.Skip = f.skip
+	}
+	return o
+}
 
 // skip leaves out what the filter excludes.
 func (f *filler) skip(dir, name string, isDir bool) bool {
@@ -93,12 +99,11 @@ func isAbove(dir, p string) bool {
 
 // dir makes a directory of its listing. It returns nil for one that is not there any more, which is looked at again.
 func (f *filler) dir(l *scan.Listing, parent *dir) (*dir, error) {
-	d := &dir{parent: parent, stat: l.Self}
+	self := scan.Entry{Stat: l.Self, Attrs: l.Attrs}
 	if l.Self.Mode == 0 { // could not be listed
-		st, _, err := f.v.cfg.Root.Stat(l.Dir)
-		switch {
-		case err == nil && isDir(st.Mode):
-			d.stat = st
+		var err error
+		switch self, err = f.lookUp(l.Dir); {
+		case err == nil && self.Stat.IsDir():
 		case err == nil || errors.Is(err, fs.ErrNotExist):
 			if parent == nil {
 				return nil, l.Err // what was asked for, and not something that vanished from a listing
@@ -110,7 +115,7 @@ func (f *filler) dir(l *scan.Listing, parent *dir) (*dir, error) {
 			return nil, nil
 		}
 	}
-	d.entry = entryOf(l.Dir, &d.stat, "")
+	d := newDir(l.Dir, &self, parent)
 	d.scope, d.broken = f.scopes.of(l.Dir)
 	switch {
 	case d.broken != nil && parent != nil && parent.broken != nil:
@@ -199,7 +204,7 @@ func (f *filler) children(l *scan.Listing, contents bool) (children []child, hid
 			f.note(fmt.Sprintf("skipping non-regular file %q", p))
 			continue
 		}
-		e := entryOf(p, &s.Stat, s.Target)
+		e := entryOf(p, s)
 		if err := flist.Validate(&e, f.terms.protocol); err != nil {
 			f.uncompared(p, err)
 			hidden = append(hidden, p)

@@ -98,16 +98,16 @@ func (f *filler) links() error {
 }
 
 func (f *filler) link(b *batch, parent *dir, p string) {
-	st, target, err := f.v.cfg.Root.Stat(p)
-	if err != nil || isDir(st.Mode) {
+	found, err := f.lookUp(p)
+	if err != nil || found.Stat.IsDir() {
 		return // as above
 	}
-	e := entryOf(p, &st, target)
+	e := entryOf(p, &found)
 	if flist.Validate(&e, f.terms.protocol) != nil {
 		return // said when it was listed
 	}
 	b.ride(parent)
-	at := b.add(e, &st, true, true)
+	at := b.add(e, &found.Stat, true, true)
 	b.about[at].links = true
 }
 

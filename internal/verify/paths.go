@@ -7,10 +7,19 @@ import (
 	"path"
 	"sync"
 
+	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
 )
+
+// lookUp returns the entry at p as a listing would have it.
+func (r *run) lookUp(p string) (scan.Entry, error) {
+	return r.v.cfg.Root.Lookup(p, scan.Options{Attrs: r.attrs()})
+}
+
+// attrs says what is read of entries beyond their stat.
+func (r *run) attrs() attr.Which { return attr.Which{Xattrs: r.opts.Xattrs, ACLs: r.opts.ACLs} }
 
 // item adds a single path as it is now.
 func (f *filler) item(it Item) error {
@@ -20,7 +29,7 @@ func (f *filler) item(it Item) error {
 		if err != nil {
 			return err
 		}
-		return f.itemDir(it, d.stat, nil)
+		return f.itemDir(it, d)
 	}
 	parent, err := f.parent(path.Dir(p))
 	var at *missingError
@@ -31,19 +40,20 @@ func (f *filler) item(it Item) error {
 		f.uncompared(p, err)
 		return nil
 	}
-	st, target, err := f.v.cfg.Root.Stat(p)
+	found, err := f.lookUp(p)
+	st := &found.Stat
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return f.itemGone(p, p, parent)
 	case err != nil:
 		f.uncompared(p, err)
 		return nil
-	case f.leftOut(parent, p, isDir(st.Mode)):
+	case f.leftOut(parent, p, st.IsDir()):
 		return nil
-	case isDir(st.Mode):
-		return f.itemDir(it, st, parent)
+	case st.IsDir():
+		return f.itemDir(it, newDir(p, &found, parent))
 	}
-	e := entryOf(p, &st, target)
+	e := entryOf(p, &found)
 	if err := flist.Validate(&e, f.terms.protocol); err != nil {
 		f.uncompared(p, err)
 		return nil
@@ -53,7 +63,7 @@ func (f *filler) item(it Item) error {
 		return nil
 	}
 	k := byAttributes
-	if isRegular(st.Mode) && !f.proven(p, &st) {
+	if isRegular(st.Mode) && !f.proven(p, st) {
 		k = byContent
 	}
 	b, err := f.batch(k, parent, 1)
@@ -61,7 +71,7 @@ func (f *filler) item(it Item) error {
 		return err
 	}
 	b.ride(parent)
-	b.add(e, &st, true, f.v.cfg.Session.HardLinks)
+	b.add(e, st, true, f.v.cfg.Session.HardLinks)
 	return f.closeFull(k)
 }
 
@@ -70,8 +80,7 @@ var errUnwanted = errors.New("is of a type that is not compared without -l, --de
 var errTooOld = errors.New("is gone here, and a server before rsync 3.1 cannot be asked whether it is gone there")
 
 // itemDir adds a directory, with the names in it if that is asked for.
-func (f *filler) itemDir(it Item, st scan.Stat, parent *dir) error {
-	d := &dir{entry: entryOf(it.Path, &st, ""), stat: st, parent: parent}
+func (f *filler) itemDir(it Item, d *dir) error {
 	if d.scope, d.broken = f.scopes.of(it.Path); d.broken != nil {
 		f.uncompared(it.Path, d.broken)
 		return nil
@@ -79,11 +88,7 @@ func (f *filler) itemDir(it Item, st scan.Stat, parent *dir) error {
 	if !it.Names {
 		return f.alone(d)
 	}
-	o := scan.Options{OneFileSystem: f.v.cfg.OneFileSystem}
-	if d.scope != nil {
-		o.Skip = f.skip
-	}
-	l, err := f.v.cfg.Root.List(f.ctx, it.Path, o)
+	l, err := f.v.cfg.Root.List(f.ctx, it.Path, f.options())
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, scan.ErrNotDir):
 		f.again(it)
@@ -93,7 +98,7 @@ func (f *filler) itemDir(it Item, st scan.Stat, parent *dir) error {
 		return f.alone(d)
 	}
 	d.stat = l.Self
-	d.entry = entryOf(it.Path, &d.stat, "")
+	d.entry = entryOf(it.Path, &scan.Entry{Stat: l.Self, Attrs: l.Attrs})
 	return f.listing(d, l, false)
 }
 
@@ -152,14 +157,14 @@ func (f *filler) parent(p string) (*dir, error) {
 			return nil, err
 		}
 	}
-	st, _, err := f.v.cfg.Root.Stat(p)
+	found, err := f.lookUp(p)
 	switch {
-	case p != "." && (errors.Is(err, fs.ErrNotExist) || err == nil && !isDir(st.Mode)):
+	case p != "." && (errors.Is(err, fs.ErrNotExist) || err == nil && !found.Stat.IsDir()):
 		return nil, &missingError{p, above}
 	case err != nil:
 		return nil, err
 	}
-	d := &dir{entry: entryOf(p, &st, ""), stat: st, parent: above}
+	d := newDir(p, &found, above)
 	if d.scope, d.broken = f.scopes.of(p); d.broken != nil {
 		return nil, d.broken
 	}

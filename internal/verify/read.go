@@ -126,10 +126,9 @@ func (r *run) digest(ctx context.Context, b *batch, i int) {
 	for range tries {
 		var err error
 		if e.Sum, a.failed = r.digestOnce(ctx, b.hash, e.Path, a); a.failed == nil {
-			link := e.Link
-			sum := e.Sum
-			*e = entryOf(e.Path, &a.stat, "")
-			e.Link, e.Sum = link, sum
+			was := *e
+			*e = entryOf(e.Path, &scan.Entry{Stat: a.stat, Attrs: was.Attrs})
+			e.Link, e.Sum = was.Link, was.Sum
 			return
 		} else if err = a.failed; !errors.Is(err, ErrChanged) {
 			break
@@ -153,6 +152,9 @@ func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *abou
 	}
 	defer f.Close()
 	before := f.Opened()
+	if before != a.stat && r.attrs().Any() {
+		return nil, ErrChanged // what is known of its attributes may be of another version
+	}
 	a.read = time.Now()
 	// What has become longer has changed: there is no need to ask the kernel for the end.
 	sum, err := r.checksum(h).List(io.LimitReader(r.paced(ctx, f), before.Size), make([]byte, 0, h.Size()))
@@ -163,7 +165,9 @@ func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *abou
 	if err == nil && after != before {
 		err = ErrChanged
 	}
-	a.stat = after
+	if err == nil {
+		a.stat = after
+	}
 	return sum, err
 }
 

@@ -73,6 +73,7 @@ func (r *run) prime(ctx context.Context) error {
 	if v.session == nil {
 		o := v.options()
 		for {
+			r.opts = o
 			t, err := r.primeOnce(ctx, o)
 			if err == nil {
 				v.terms = t
@@ -117,6 +118,12 @@ func (r *run) yield(o *rsync.Options, err error) bool {
 	case o.IgnoreErrors && strings.Contains(err.Error(), "ignore-errors"):
 		// A directory that cannot be read there then hides what is extra in others: settle sees to it.
 		o.IgnoreErrors = false
+	case r.v.cfg.IgnoreUnsupported && o.Xattrs && strings.Contains(refused.Op, "--xattrs"):
+		o.Xattrs = false
+		r.note(fmt.Sprintf("extended attributes are not compared: %v", err))
+	case r.v.cfg.IgnoreUnsupported && o.ACLs && strings.Contains(refused.Op, "--acls"):
+		o.ACLs = false
+		r.note(fmt.Sprintf("ACLs are not compared: %v", err))
 	case r.v.cfg.NanosecondsAuto && o.ModifyWindow < 0:
 		o.ModifyWindow = 0 // before 3.1.3 there was no such option
 	default:
@@ -139,12 +146,12 @@ func (v *Verifier) options() rsync.Options {
 }
 
 func (r *run) primeOnce(ctx context.Context, o rsync.Options) (t terms, err error) {
-	st, _, err := r.v.cfg.Root.Stat(".")
+	root, err := r.lookUp(".")
 	if err != nil {
 		return t, fmt.Errorf("source: %w", err)
 	}
 	b := newBatch(false, r.v.scope)
-	b.addDir(entryOf(".", &st, ""), &st, false)
+	b.addDir(entryOf(".", &root), &root.Stat, false)
 	_, err = r.deliver(ctx, b, o, func(got terms) { t = got }, nobody{})
 	return t, err
 }
@@ -192,6 +199,7 @@ func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed fun
 			Open:    func(i int) (rsync.File, error) { return r.open(ctx, b, i) },
 			Filter:  rules,
 			Names:   r.v.names,
+			Xattr:   func(i int, name string) ([]byte, error) { return r.v.cfg.Root.Xattr(b.entries[i].Path, name) },
 			Events:  ev,
 		}, o, agreed)
 		if ctx.Err() != nil {

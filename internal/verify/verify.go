@@ -55,6 +55,8 @@ type Config struct {
 	// NanosecondsAuto compares times to the nanosecond where the server can, and to the second where it cannot.
 	// Otherwise Session.ModifyWindow holds.
 	NanosecondsAuto bool
+	// IgnoreUnsupported goes on without extended attributes, or without ACLs, where the destination does not have them.
+	IgnoreUnsupported bool
 	// NoExtra leaves out what is at the destination and not here.
 	NoExtra bool
 
