@@ -18,6 +18,7 @@ type run struct {
 	v     *Verifier
 	terms terms
 	opts  rsync.Options
+	sums  sync.Pool // of *delta.FileSum, for a destination on this machine: there is one hash there
 	scopes
 
 	mu    sync.Mutex // guards the rest, and the sink's methods

@@ -5,13 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
-	"time"
 
 	"github.com/syncd/syncd/internal/rsync"
-	"github.com/syncd/syncd/internal/rsync/delta"
-	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/transfer/embedded"
 )
 
@@ -54,16 +50,6 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agree
 }
 
 func (remote) Close() error { return nil }
-
-// local is a directory of this machine.
-type local struct{ *embedded.Dest }
-
-func (l local) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agreed func(terms)) (*rsync.Report, error) {
-	agreed(terms{localProtocol, delta.Checksum{Hash: delta.XXH128, Protocol: localProtocol}})
-	return l.Dest.Send(ctx, b, o)
-}
-
-const localProtocol = 32
 
 // prime finds out, once, whether the server serves this module to this user with these options, and what it can do.
 func (r *run) prime(ctx context.Context) error {
@@ -184,7 +170,8 @@ func (r *run) rehash(ctx context.Context, b *batch, t terms) {
 }
 
 // deliver runs a session for b, again and again if it breaks.
-func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed func(terms), ev rsync.Events) (*rsync.Report, error) {
+func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed func(terms),
+	ev rsync.Events) (*rsync.Report, error) {
 	rules, err := r.rules(b, o)
 	if err != nil {
 		return nil, err
@@ -257,69 +244,4 @@ func (r *run) rules(b *batch, o rsync.Options) ([]string, error) {
 		kind = "- "
 	}
 	return append(rules, kind+partial+"/"), nil
-}
-
-// open opens the file of entry i for a destination on this machine, which compares content with content, and notes the
-// digest of what is read. In a dry run no server asks for data.
-func (r *run) open(ctx context.Context, b *batch, i int) (rsync.File, error) {
-	f, err := r.v.cfg.Root.Open(b.entries[i].Path)
-	if err != nil {
-		return nil, err
-	}
-	a := &b.about[i]
-	a.read = time.Now()
-	if f.Opened() != a.stat {
-		a.failed = ErrChanged
-	}
-	d := &digested{File: f, from: r.paced(ctx, f), sum: r.checksum(b.hash).NewFile(), b: b, i: i}
-	return d, nil
-}
-
-// digested is a file whose digest is made while it is read.
-type digested struct {
-	*scan.File
-	from io.Reader
-	sum  delta.FileSum
-	read int64
-	b    *batch
-	i    int
-}
-
-func (d *digested) Read(p []byte) (int, error) {
-	n, err := d.from.Read(p)
-	d.sum.Write(p[:n])
-	d.read += int64(n)
-	return n, err
-}
-
-func (d *digested) Size() int64 { return d.b.about[d.i].stat.Size }
-
-// Close notes the digest if all of an unchanged version was read.
-func (d *digested) Close() error {
-	a := &d.b.about[d.i]
-	st, err := d.Stat()
-	switch {
-	case err != nil:
-		a.failed = err
-	case st != a.stat:
-		a.failed = ErrChanged
-	case d.read == a.stat.Size:
-		d.b.entries[d.i].Sum = d.sum.AppendSum(nil)
-	}
-	return d.File.Close()
-}
-
-// unreadable reports whether a file of a destination on this machine cannot be read.
-func (v *Verifier) unreadable(path string) bool {
-	root, err := scan.OpenRoot(v.cfg.Dialer.Dest.Path)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	f, err := root.Open(path)
-	if err != nil {
-		return errors.Is(err, fs.ErrPermission)
-	}
-	f.Close()
-	return false
 }
