@@ -37,6 +37,7 @@ type batch struct {
 	tries   int  // sessions that ended badly with this batch
 	acks    bool // every entry must be acknowledged by name
 	mute    bool // what is changed is no change of the destination
+	check   bool // content is compared by checksum
 	unclear bool // without, it could not be told what became of it
 
 	// Of Paths of the queue, which a sender looks up before it sends.
@@ -136,7 +137,8 @@ func (e *Engine) full(b *batch) bool {
 // directories lose that property: with entries left out they would delete too much.
 func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
-	s.tries, s.acks, s.unclear, s.retry, s.live, s.missing = b.tries, b.acks, b.unclear, b.retry, b.live, b.missing
+	s.tries, s.acks, s.check, s.unclear = b.tries, b.acks, b.check, b.unclear
+	s.retry, s.live, s.missing = b.retry, b.live, b.missing
 	if b.answers != nil {
 		s.answers = make(map[int32][]string, len(b.answers))
 	}
@@ -231,6 +233,9 @@ func (e *Engine) options(b *batch) rsync.Options {
 		o.Delete = b.content || b.deletes || clears && (e.cfg.MaxDelete < 0 || b.retry)
 		o.DeleteMissing = b.missing || b.live && clears // the same for all live batches: a session waits for them
 		o.IgnoreTimes = o.IgnoreTimes || b.live
+		if b.check {
+			o.Checksum, o.IgnoreTimes = true, false
+		}
 		if o.Delete && e.cfg.MaxDelete >= 0 {
 			o.MaxDelete = e.mostDeletes(b)
 		}

@@ -57,6 +57,7 @@ type Engine struct {
 	searchAfter time.Time
 	searches    chan map[link]struct{} // to the searcher, which has room for the only one
 	plainly     plainly
+	outage      outage
 	trouble     trouble
 	asked       chan func()
 	inbox       inbox
@@ -103,6 +104,7 @@ type listJob struct {
 	alone  bool // parent is not known
 	only   bool // without what is below its subdirectories
 	prune  bool
+	check  bool // by checksum
 }
 
 type listed struct {
@@ -381,6 +383,7 @@ func (e *Engine) wake(now time.Time) {
 		return true
 	})
 	e.wakeHeld(now)
+	e.learn(now)
 	if e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
 		e.takePaths(now)
 	}
@@ -396,6 +399,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if d := e.guard; d != nil && !d.due.IsZero() && (due.IsZero() || d.due.Before(due)) {
 		due = d.due
+	}
+	if o := &e.outage; !o.since.IsZero() && (due.IsZero() || o.probe.Before(due)) {
+		due = o.probe
 	}
 	if e.searchable() && (due.IsZero() || e.searchAfter.Before(due)) {
 		due = e.searchAfter

@@ -186,11 +186,12 @@ func (e *Engine) batchFor(k kind, l listed) *batch {
 // filled returns the batch being filled. The server has one set of rules for a session, so directories of different
 // scopes do not share one that deletes.
 func (e *Engine) filled(k kind, l listed) *batch {
-	if b := e.filling[k]; b != nil && b.scope != l.dir.scope && e.cfg.Delete {
+	if b := e.filling[k]; b != nil && (b.scope != l.dir.scope && e.cfg.Delete || b.check != l.dir.check) {
 		e.close(k)
 	}
 	if e.filling[k] == nil {
 		e.filling[k] = newBatch(k, l.dir.scope)
+		e.filling[k].check = l.dir.check
 	}
 	return e.filling[k]
 }

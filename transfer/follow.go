@@ -181,10 +181,12 @@ func (e *Engine) nextLive(now time.Time) *batch {
 		case queue.Path, queue.Self:
 			paths = append(paths, it)
 		default:
-			e.trees = append(e.trees, listJob{path: it.Path, only: it.Kind == queue.Dir, alone: true})
+			check := e.outage.checked(it)
+			e.outage.settled(it)
+			e.trees = append(e.trees, listJob{path: it.Path, only: it.Kind == queue.Dir, alone: true, check: check})
 		}
 	}
-	if len(paths) == 0 {
+	if paths = e.apart(paths, now); len(paths) == 0 {
 		return nil
 	}
 	e.pace.begin(now)

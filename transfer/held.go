@@ -159,6 +159,7 @@ func (e *Engine) settleDeletion(b *batch, i int, r rsync.Result, limit bool, lim
 	for _, p := range b.answers[int32(i)] {
 		switch {
 		case !b.way[p]:
+			e.wrote(p)
 			e.counters.vanished.Add(1)
 			e.done(p)
 		case b.deleted > 0:
@@ -176,6 +177,7 @@ func (e *Engine) done(p string) {
 	if e.guard != nil {
 		e.guard.let(p)
 	}
+	e.outage.settled(queue.Item{Path: p})
 	e.queue.Done(p)
 }
 

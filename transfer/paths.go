@@ -22,7 +22,7 @@ func (e *Engine) takePaths(now time.Time) {
 		}
 		paths = append(paths, queue.Item{Path: p})
 	}
-	if len(paths) > 0 {
+	if paths = e.apart(paths, now); len(paths) > 0 {
 		// While following they may be changes, of which times and sizes tell nothing.
 		e.enqueue(&batch{kind: copySmall, retry: true, acks: e.asks(now), live: e.following, paths: paths})
 	}
@@ -72,7 +72,7 @@ func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
 	b := l.batches[key]
 	if b == nil {
 		b = newBatch(k, key.scope)
-		b.retry, b.acks, b.live = true, l.given.acks, l.live
+		b.retry, b.acks, b.live, b.check = true, l.given.acks, l.live, l.given.check
 		if deletes && l.e.guard != nil {
 			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
 		}

@@ -19,6 +19,7 @@ type dir struct {
 	entry  flist.Entry
 	parent *dir
 	scope  *filter.Scope // the rules in force inside it; nil: none
+	check  bool          // what is in it is compared by checksum
 }
 
 // A child is an entry of a listed directory that is no directory itself.
@@ -58,6 +59,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 		}
 	}
 	l.dir.parent = job.parent
+	l.dir.check = job.check || !job.alone && job.parent != nil && job.parent.check
 	l.dir.scope, l.err = e.enter(p, job.parent)
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.

@@ -102,6 +102,7 @@ func (e *Engine) newDestination() (destination, error) {
 	d.Wrap = e.wrap
 	e.reaper = newReaper(&d)
 	e.spare = newSpare(e.reaper)
+	e.spare.found = e.found
 	return remote{e.reaper, func(p int) { e.counters.protocol.Store(int64(p)) }, e.spare, e.isLive}, nil
 }
 

@@ -108,6 +108,7 @@ func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
 
 func (e *Engine) wentWell() {
 	e.badRun, e.fullRun, e.believed = 0, 0, 0
+	e.reached(time.Now())
 	e.trouble.over()
 }
 
@@ -122,8 +123,12 @@ func (e *Engine) acknowledged(b *batch, i int, r rsync.Result) {
 	switch {
 	case b.kind == prune:
 	case b.entries[i].Mode == 0:
+		e.wrote(b.entries[i].Path)
 		e.counters.vanished.Add(1)
 	default:
+		if r.Items != 0 { // else nothing was to be done
+			e.wrote(b.entries[i].Path)
+		}
 		e.counters.acknowledged(&b.entries[i], r)
 		e.guard.seen(b.entries[i].Path)
 	}
@@ -236,6 +241,9 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	b := o.b
 	if errors.Is(o.err, context.Canceled) || sourceMissing(o.err) {
 		return o.err
+	}
+	if e.following && e.outage.unreached(o.err, time.Now()) {
+		e.away(o.err, time.Now())
 	}
 	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)

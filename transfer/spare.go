@@ -23,6 +23,9 @@ type spare struct {
 	closed   bool
 	earliest time.Time // when the next may be opened
 
+	found func(error) // is told how each opening went; may be nil
+	tried time.Time   // when one was opened in place of one that had ended
+
 	ctx     context.Context
 	stop    context.CancelFunc
 	openers sync.WaitGroup
@@ -61,22 +64,57 @@ func (p *spare) fill(o rsync.Options) {
 		p.session = nil
 		p.openers.Go(func() { old.Close() })
 	}
-	if p.session != nil || p.opening || p.closed || time.Now().Before(p.earliest) {
+	if !time.Now().Before(p.earliest) {
+		p.open(o)
+	}
+}
+
+// try opens a spare session even if the server refused one a short time ago.
+func (p *spare) try(o rsync.Options) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open(o)
+}
+
+func (p *spare) open(o rsync.Options) {
+	if p.session != nil || p.opening || p.closed {
 		return
 	}
 	p.opening = true
 	p.openers.Go(func() {
 		s, err := p.reaper.connect(p.ctx, o)
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		p.opening = false
 		switch {
 		case err != nil:
 			p.earliest = time.Now().Add(spareAfter)
 		default:
-			p.session, p.options = s, o
+			p.session, p.options, p.earliest = s, o, time.Time{}
+			p.openers.Go(func() { p.watch(s, o) })
+		}
+		p.mu.Unlock()
+		if p.found != nil && p.ctx.Err() == nil {
+			p.found(err)
 		}
 	})
+}
+
+// watch opens another session when one that waits ends by itself, though nobody needs it now: that way it is known
+// whether the server is away. A server that does not let sessions wait is not asked again and again.
+func (p *spare) watch(s *rsync.Session, o rsync.Options) {
+	select {
+	case <-s.Done():
+	case <-p.ctx.Done():
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session != s || time.Since(p.tried) < spareAfter {
+		return
+	}
+	p.session, p.tried = nil, time.Now()
+	p.openers.Go(func() { s.Close() })
+	p.open(o)
 }
 
 // held reports whether a connection is kept open, or being opened.
