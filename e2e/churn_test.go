@@ -35,18 +35,18 @@ var networks = []network{
 // service is killed and started again and again.
 //
 // SYNCD_SEEDS says how many times, each other than the last, and SYNCD_SEED with which number it begins: the long form,
-// in which the writers go on after a rest. SYNCD_KEEP is a directory that gets logs and trees of what failed.
+// in which the writers do more, and go on after one more rest. SYNCD_KEEP is a directory that gets logs and trees of what failed.
 func TestChurn(t *testing.T) {
 	first, n := number(t, "SYNCD_SEED", 0), number(t, "SYNCD_SEEDS", 2)
-	legs := 1
+	legs, bursts := 2, 12
 	if os.Getenv("SYNCD_SEEDS") != "" {
-		legs = 3
+		legs, bursts = 3, 16
 	}
 	for _, net := range networks {
 		t.Run(net.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := first; seed < first+n; seed++ {
-				t.Run(fmt.Sprint(seed), func(t *testing.T) { churn(t, net, seed, legs) })
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { churn(t, net, seed, legs, bursts) })
 			}
 		})
 	}
@@ -67,7 +67,7 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 
 // In the first leg the writers meet the pass, which lasts as long as they do and finds what watching might miss. In the
 // others the service is live, and nothing but what it is told of changes makes the trees equal.
-func churn(t *testing.T, net network, seed uint64, legs int) {
+func churn(t *testing.T, net network, seed uint64, legs, bursts int) {
 	random := func(who uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, who)) }
 	dir := t.TempDir()
 	src := filepath.Join(dir, "src")
@@ -106,7 +106,7 @@ func churn(t *testing.T, net network, seed uint64, legs int) {
 		var writers, disturber sync.WaitGroup
 		for w, dir := range own {
 			writers.Go(func() {
-				rounds(16, func() {
+				rounds(bursts, func() {
 					treetest.Mutate(t, rngs[w], dir, 8)
 					if attrs {
 						treetest.MutateAttrs(t, rngs[w], dir, 8)
@@ -115,7 +115,7 @@ func churn(t *testing.T, net network, seed uint64, legs int) {
 			})
 		}
 		for w := range 3 {
-			writers.Go(func() { rounds(16, func() { shared.act(rngs[2+w], 30) }) })
+			writers.Go(func() { rounds(bursts, func() { shared.act(rngs[2+w], 30) }) })
 		}
 		done := make(chan struct{})
 		disturber.Go(func() { net.disturb(s, relay, rngs[5], done) })
