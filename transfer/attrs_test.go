@@ -198,6 +198,40 @@ func TestUnsupportedAttributes(t *testing.T) {
 	}
 }
 
+// Below the destination another file system may lack what its top has: each path is told, and none is taken for equal.
+func TestAttributesThatOnePathCannotHave(t *testing.T) {
+	needRoot(t)
+	src, module := treetest.TempDir(t), treetest.TempDir(t)
+	acl := treetest.ACL(0o644, []uint32{1}, nil, 4)
+	treetest.Write(t, src, treetest.File("top", "x", acl, treetest.Xattr("user.a", "1")), treetest.Dir("sub/dir"),
+		treetest.File("sub/plain", "x"), treetest.File("sub/acl", "x", acl), treetest.File("sub/dir/x", "x", treetest.Xattr("user.a", "1")),
+		treetest.Dir("sub/default", treetest.DefaultACL(0o755, nil, nil, 5)))
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: module}}})
+	bare := filepath.Join(dst, "sub")
+	if err := os.MkdirAll(bare, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("ramfs", bare, "ramfs", 0, ""); err != nil {
+		lacks(t, "a file system without attributes cannot be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { unix.Unmount(bare, unix.MNT_DETACH) })
+	for _, dest := range []string{url, dst} {
+		_, rec := pass(t, src, dest, withAttrs)
+		var failed []string
+		for p, err := range rec.failed {
+			failed = append(failed, p)
+			if !words(err, "not supported") {
+				t.Errorf("%s: %v", p, err)
+			}
+		}
+		slices.Sort(failed)
+		if want := []string{"sub/acl", "sub/default", "sub/dir/x"}; !slices.Equal(failed, want) {
+			t.Errorf("failed: %q, want %q", failed, want)
+		}
+		treetest.Equal(t, src, dst, treetest.Options{Ignore: treetest.Xattrs | treetest.RootDir})
+	}
+}
+
 func attrsOf(t testing.TB, dir, name string) *attr.Attrs {
 	t.Helper()
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -36,7 +36,8 @@ type batch struct {
 	bytes   int64
 	tries   int  // sessions that ended badly with this batch
 	acks    bool // every entry must be acknowledged by name
-	mute    bool // what is changed is no change of the destination
+	mute    bool // what is changed is no change of the destination; heard is what was said of it
+	heard   []string
 	check   bool // content is compared by checksum
 	unclear bool // without, it could not be told what became of it
 

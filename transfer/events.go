@@ -15,6 +15,7 @@ type events struct {
 	sent int64 // part of counters.live while the session runs
 
 	deleted int
+	words   []string // of a mute batch
 }
 
 // Item passes an itemized change on, each directory's once: it rides along in many sessions, and whichever comes first
@@ -71,5 +72,8 @@ func (v *events) Deleted(p string, dir bool) {
 
 // Message logs what the server says. What matters of it comes again in the report, by entry.
 func (v *events) Message(t wire.Tag, text string) {
+	if v.b.mute {
+		v.words = append(v.words, text)
+	}
 	v.e.log.Debug("server says", "text", strings.TrimRight(text, "\n"))
 }

@@ -49,7 +49,7 @@ func (e *Engine) tryRoot(ctx context.Context, root flist.Entry, as *attr.Attrs) 
 	if err != nil {
 		return lacks, "", err
 	}
-	for _, w := range said(report) {
+	for _, w := range append(said(report), b.heard...) {
 		if l := lacking(w); l.Any() {
 			lacks.Xattrs, lacks.ACLs = lacks.Xattrs || l.Xattrs, lacks.ACLs || l.ACLs
 			words = cmp.Or(words, w)

@@ -206,7 +206,7 @@ func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 		Names:   e.names,
 		Events:  heard,
 	}, o)
-	b.deleted = heard.deleted
+	b.deleted, b.heard = heard.deleted, heard.words
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

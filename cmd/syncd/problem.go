@@ -108,12 +108,25 @@ func split(err error) (path, reason string) {
 // words of its kernel.
 func remedy(err error) string {
 	text := err.Error()
+	if ofAttributes(text) && (strings.Contains(text, "o space left on device") || strings.Contains(text, "rgument list too long")) {
+		return "the destination's file system takes no more for one file: remove some, or leave out -X or -A"
+	}
 	for _, r := range remedies {
 		if r.errno != 0 && errors.Is(err, r.errno) || strings.Contains(text, r.words) {
 			return r.remedy
 		}
 	}
 	return ""
+}
+
+// ofAttributes reports whether an error is about extended attributes or an ACL.
+func ofAttributes(text string) bool {
+	for _, words := range []string{"setxattr(", "ACL_TYPE_", "set extended attribute", "set ACL", "set default ACL"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 var remedies = []struct {

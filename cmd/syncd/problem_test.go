@@ -69,6 +69,11 @@ func TestExplainPath(t *testing.T) {
 			`p: rsync: [receiver] mkstemp "/.x" (in m) failed: Disk quota exceeded (122); ` +
 				"raise the quota at the destination and run it again",
 		},
+		{
+			errors.New("set_acl: xacl_set(p, ACL_TYPE_ACCESS): No space left on device (28)"),
+			"p: set_acl: xacl_set(p, ACL_TYPE_ACCESS): No space left on device (28); the destination's file system takes " +
+				"no more for one file: remove some, or leave out -X or -A",
+		},
 		{rsync.ErrChanged, "p: changed while it was sent; run it again when it is written less, or sync a snapshot"},
 		{errors.New("p: odd"), "p: odd"},
 	} {

@@ -74,6 +74,12 @@ var bareForms = []struct{ before, after string }{
 	{"ERROR: ", " failed verification -- update put into partial-dir"},
 	{"unlink(", ") failed"},
 	{"rmdir(", ") failed"},
+	{"acl_set(", ", ACL_TYPE_"}, // 3.5
+	{"acl_get(", ", ACL_TYPE_"},
+	{"acl_set_file(", ", ACL_TYPE_"}, // before
+	{"acl_get_file(", ", ACL_TYPE_"},
+	{"acl_delete_def(", "): "},
+	{"acl_delete_def_file(", "): "},
 	{"skipping directory ", ""},
 	{"not creating new directory ", ""},
 }

@@ -51,6 +51,15 @@ func TestNamed(t *testing.T) {
 		want []string
 	}{
 		{module, `rsync: [receiver] mkstemp "sub/.new.XXXXXX" (in m) failed: Permission denied (13)`, []string{"sub/new"}},
+		{module, `rsync: [receiver] set_acl: xacl_set(sub/.new.a1B2c3, ACL_TYPE_ACCESS): No space left on device (28)`, []string{"sub/new"}},
+		{module, `rsync: [generator] set_acl: xacl_set(sub, ACL_TYPE_DEFAULT): Operation not supported (95)`, []string{"sub"}},
+		{below, `rsync: [generator] set_acl: xacl_set(., ACL_TYPE_DEFAULT): Operation not supported (95)`, []string{"."}},
+		{module, `rsync: set_acl: sys_acl_set_file(a -> b, ACL_TYPE_ACCESS): Operation not permitted (1)`, []string{"a -> b"}},
+		{module, `rsync: [receiver] get_acl: sys_acl_get_file(new, ACL_TYPE_ACCESS): Input/output error (5)`, []string{"new"}},
+		{module, `rsync: set_acl: sys_acl_delete_def_file(sub): Operation not permitted (1)`, []string{"sub"}},
+		{module, `rsync: [receiver] rsync_xal_set: fsetxattr("/sub/.new.a1B2c3" (in m),"user.a") failed: No space left on device (28)`, []string{"sub/new"}},
+		{below, `rsync: [receiver] rsync_xal_clear: lremovexattr("/t/u/new" (in m),"user.a") failed: x`, []string{"new"}},
+		{module, `Missing abbreviated xattr value, user.a, for "/sub/new" (in m)`, []string{"sub/new"}},
 		{module, `rsync: [receiver] mkstemp "/sub/.new.a1B2c3" (in m) failed: Permission denied (13)`, []string{"sub/new"}},
 		{module, `rsync: mkstemp "/sub/.dot.a1B2c3" (in m) failed: Permission denied (13)`, []string{"sub/.dot"}},
 		{module, `rsync: [receiver] write failed on "/new" (in m): No space left on device (28)`, []string{"new"}},
