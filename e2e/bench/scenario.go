@@ -7,8 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -132,7 +132,7 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 	case "attrs", "attrs-nothing":
 		return s, b.prepareAttrs(ctx, s, name)
 	case "text", "photos":
-		return s, b.prepareCompress(s, name)
+		return s, b.prepareCompress(ctx, s, name)
 	default:
 		s.title, s.rounds, s.src = fmt.Sprintf("%d empty files", b.entries), 1, filepath.Join(b.dir, name)
 		s.bounds.memory = 100 << 20
@@ -248,12 +248,15 @@ func (b *bench) prepareBig(s *scenario, name string) error {
 }
 
 // prepareCompress makes what compression is worth, and what it is not.
-func (b *bench) prepareCompress(s *scenario, name string) error {
+func (b *bench) prepareCompress(ctx context.Context, s *scenario, name string) error {
 	s.flags = append(s.flags, "-z", "--zc=zstd")
 	s.bounds = bounds{wall: 0.90, cpu: 1.00}
 	if name == "text" {
 		s.title = "Go's library as source text, `-az --zc=zstd`"
-		return b.once(s, name, func(dir string) error { return makeText(dir, filepath.Join(runtime.GOROOT(), "src")) })
+		return b.once(s, name, func(dir string) error {
+			root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+			return errors.Join(err, makeText(dir, filepath.Join(strings.TrimSpace(string(root)), "src")))
+		})
 	}
 	s.title = fmt.Sprintf("%d photos, half of them without a suffix that tells, `-az --zc=zstd`", b.photos)
 	return b.once(s, name, func(dir string) error { return makePhotos(dir, b.photos) })
