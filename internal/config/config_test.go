@@ -79,6 +79,20 @@ func TestArchiveAndNoForms(t *testing.T) {
 	}
 }
 
+func TestReceiver(t *testing.T) {
+	s := parse(t, "-rSy", "--preallocate", "--fsync", "-T", "tmp", "--usermap=1-9:joe,*:root", "--chown=:users").Session
+	want := rsync.Options{
+		Sparse: true, Fuzzy: true, Preallocate: true, Fsync: true, TempDir: "tmp", MaxDelete: -1,
+		UserMap: "1-9:joe,*:root", GroupMap: "*:users", Owner: true, Group: true,
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if s := parse(t, "-aSy", "--no-S", "--no-fuzzy").Session; s.Sparse || s.Fuzzy {
+		t.Errorf("not taken back: %+v", s)
+	}
+}
+
 func TestCompression(t *testing.T) {
 	type compression struct {
 		On     bool
@@ -295,7 +309,14 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -a --files-from x src h::m", "^--files-from: not available"},
 		{"--full -aX --protocol=29 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
-		{"--full -aS src h::m", "--sparse.*not available"},
+		{"--full -aU src h::m", "--atimes.*not available"},
+		{"--full -aS src dst", "^-S: not available for a local directory"},
+		{"--full -a --chown=joe src dst", "^--usermap, --groupmap and --chown: not available for a local directory"},
+		{"--full -a --chown=: src h::m", "^--chown=:: not USER:GROUP"},
+		{"--full -a --chown=a,b src h::m", "^--chown=a,b: not USER:GROUP"},
+		{"--full -a --usermap=a src h::m", "^--usermap=a: not FROM:TO"},
+		{"--full -a --groupmap=a:b,c: src h::m", "^--groupmap=a:b,c:: not FROM:TO"},
+		{"--full -a --temp-dir= src h::m", "^--temp-dir: its value is empty"},
 		{"--verify src h::m", "^without -r every directory would be skipped"},
 		{"--verify -a -I src h::m", "^--ignore-times: contents are compared, whatever sizes and times are; leave it out$"},
 		{"--verify -a --control=s src h::m", "^--control: a comparison is no service; leave it out$"},

@@ -158,6 +158,9 @@ func (f *flags) destination() error {
 			Remedy: "leave it out; ssh takes keys",
 		}
 	}
+	if err := f.receiverFits(d); err != nil {
+		return err
+	}
 	if d.Port == 0 {
 		d.Port = f.port
 	}

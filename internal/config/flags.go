@@ -63,6 +63,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.attributes()
 	f.comparison()
 	f.compression()
+	f.receiver()
 	f.deletion()
 	f.selection()
 	f.connection()

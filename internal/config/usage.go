@@ -102,6 +102,16 @@ How it is sent:
                            (default: as rsync's)
       --new-compress, --old-compress  the same as --zc=zlibx, --zc=zlib
 
+How DEST writes it (not a local directory):
+  -S, --sparse             zeros as holes
+      --preallocate        room for a file before its first byte
+      --fsync              each file on the disk before it is in place
+  -T, --temp-dir=DIR       make new files in DIR, not beside the old ones
+  -y, --fuzzy              send the difference to a file of a similar name
+      --usermap=FROM:TO,.. owners that become others; names, numbers or ranges
+      --groupmap=FROM:TO,..  groups, too
+      --chown=USER:GROUP   all owners and groups become these
+
 Deletion:
       --delete             delete at DEST what is not in SRC; never below a
                            directory that could not be read completely

@@ -30,6 +30,7 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.Links, 'l')
 	add(o.Delete, 'd')
 	add(o.OmitDirTimes, 'O')
+	add(o.Fuzzy, 'y')
 	add(o.WholeFile, 'W')
 	add(o.HardLinks, 'H')
 	add(o.Owner, 'o')
@@ -41,6 +42,7 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.Xattrs, 'X')
 	add(o.Checksum, 'c')
 	add(o.IgnoreTimes, 'I')
+	add(o.Sparse, 'S')
 	add(o.negotiates(), 'z')
 	if o.announced() >= 30 {
 		b = append(b, capabilities...)
@@ -88,10 +90,16 @@ func (o *Options) long(protocol int) []string {
 	add(o.ChecksumSeed != 0, "--checksum-seed="+strconv.Itoa(int(o.ChecksumSeed)))
 	add(o.PartialDir != "", "--partial-dir", o.PartialDir)
 	add(o.NumericIDs, "--numeric-ids")
+	add(o.UserMap != "", "--usermap="+o.UserMap)
+	add(o.GroupMap != "", "--groupmap="+o.GroupMap)
 	add(o.IgnoreExisting, "--ignore-existing")
 	add(o.Existing, "--existing")
+	add(o.TempDir != "", "--temp-dir", o.TempDir)
+	add(o.Fsync, "--fsync")
 	add(o.Inplace, "--inplace")
+	add(o.Inplace && o.Sparse && !o.WholeFile, "--no-W") // without it a server takes the two for whole files
 	add(o.Acks, "--remove-source-files")
+	add(o.Preallocate, "--preallocate")
 	add(o.Mkpath, "--mkpath")
 	return a
 }
@@ -150,7 +158,7 @@ func (d *Dialer) checkOptions(o *Options) error {
 			"%q is unknown", o.CompressChoice)
 	}
 	o.CompressChoice = strings.ToLower(o.CompressChoice)
-	for _, v := range []string{o.PartialDir, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
+	for _, v := range []string{o.PartialDir, o.TempDir, o.UserMap, o.GroupMap, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
 		if strings.ContainsRune(v, 0) || len(v) > maxArg-64 {
 			return d.errorf(KindRefused, "options", "", "argument too long or with a NUL byte: %q", clip(v))
 		}
@@ -170,6 +178,11 @@ func (d *Dialer) checkServer(o *Options, server int) error {
 		{o.DeleteMissing, "--delete-missing-args", 31, "3.1"},
 		{o.Delete, "--delete-during", 29, "2.6.7"},
 		{o.Acks, "--remove-source-files", 29, "2.6.9"},
+		{o.Fuzzy, "--fuzzy", 29, "2.6.4"},
+		{o.Preallocate, "--preallocate", 31, "3.1"},
+		{o.Fsync, "--fsync", 31, "3.2.4"},
+		{o.UserMap != "", "--usermap", 31, "3.1"},
+		{o.GroupMap != "", "--groupmap", 31, "3.1"},
 		{o.Compress && !o.negotiates(), "--compress-choice=zlibx", 31, "3.1.1"},
 	} {
 		if need.on && server < need.version {

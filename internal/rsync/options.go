@@ -36,6 +36,17 @@ type Options struct {
 	Timeout    time.Duration // --timeout of the server, in whole seconds; 0 = that of the Dialer
 	Mkpath     bool          // make missing parents of the destination; server 3.2.3 and later
 
+	// How the server writes the files that it gets.
+	Sparse      bool   // zeros as holes
+	Preallocate bool   // room for all of a file before the first byte; server 3.1.0 and later
+	Fsync       bool   // each file on the disk before it is in place; server 3.2.4 and later
+	Fuzzy       bool   // a file of a similar name serves as the old one where there is none; from protocol 29 on
+	TempDir     string // new files are made there, and not beside the old ones; "" = beside
+
+	// UserMap and GroupMap say which owners become which, as rsync's --usermap and --groupmap; "" = none. Server 3.1.0
+	// and later.
+	UserMap, GroupMap string
+
 	// Compress makes data travel compressed, by the best algorithm that both sides have, or by CompressChoice. It
 	// changes nothing at the destination.
 	Compress       bool

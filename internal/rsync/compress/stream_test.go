@@ -115,7 +115,7 @@ func files() [][]part {
 func TestRoundTrip(t *testing.T) {
 	for _, m := range Methods {
 		for _, protocol := range []int{27, 30, 31, 32} {
-			if protocol < 30 && m != Zlib {
+			if protocol < 30 && m != Zlib || raceEnabled && protocol > 27 && protocol < 32 {
 				continue
 			}
 			for _, incompressible := range []bool{false, true} {
@@ -125,10 +125,14 @@ func TestRoundTrip(t *testing.T) {
 				})
 			}
 		}
-		for _, level := range []int{-5, 1, 2, 3, 4, 5, 7, 9, 12, 22, 1 << 20} {
+		levels := []int{-5, 1, 2, 3, 4, 5, 7, 9, 12, 22, 1 << 20}
+		if raceEnabled {
+			levels = []int{3}
+		}
+		for _, level := range levels {
 			t.Run(fmt.Sprintf("%v level %d", m, level), func(t *testing.T) {
 				t.Parallel()
-				send(t, m, level, 32, 1000, false, files()[:9]...)
+				send(t, m, level, 32, 1000, false, files()[:8]...)
 			})
 		}
 	}
