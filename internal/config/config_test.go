@@ -307,6 +307,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -a --compress-threads=2 src h::m", "^--compress-threads: not available in this version"},
 		{"--full -a --files-from=x src h::m", "^--files-from: not available in this version; use --include"},
 		{"--full -a --files-from x src h::m", "^--files-from: not available"},
+		{"--full -aX --filter=-x~user.a src h::m", "^--filter: rules for names of extended attributes"},
 		{"--full -aX --protocol=29 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aU src h::m", "--atimes.*not available"},

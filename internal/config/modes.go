@@ -216,6 +216,13 @@ func (f *flags) progressFlag() string {
 // rulesFit refuses rules that change with the tree: a watcher would have to read
 // them again whenever such a file does.
 func (f *flags) rulesFit() error {
+	if f.c.Session.Xattrs && f.c.Filter.HasXattrRules() {
+		return &UsageError{
+			What:   "--filter",
+			Reason: "rules for names of extended attributes (modifier x) are not available in this version",
+			Remedy: "leave them out; -X copies all attributes",
+		}
+	}
 	if f.c.Action != Follow && f.c.Action != Cutover || !f.c.Filter.HasMerge() {
 		return nil
 	}

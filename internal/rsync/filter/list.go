@@ -123,6 +123,16 @@ func (l *List) HasMerge() bool {
 	return false
 }
 
+// HasXattrRules reports whether the list has rules for names of extended attributes, which no scope looks at.
+func (l *List) HasXattrRules() bool {
+	for _, r := range l.rules {
+		if r.xattr && r.merge == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Empty reports whether there are no rules at all.
 func (l *List) Empty() bool { return len(l.rules) == 0 && !l.cvs }
 
