@@ -93,6 +93,9 @@ func churn(t *testing.T, net network, seed uint64, legs, bursts int) {
 	if attrs {
 		flags = append(flags, "-AX")
 	}
+	if seed%3 != 0 {
+		flags = append(flags, "--state-dir="+filepath.Join(dir, "state"))
+	}
 	s := follow(t, src, filepath.Join(daemon.Dir("m"), "dest"), relay.URL("m/dest"), flags...)
 	if attrs {
 		s.options.Ignore &^= treetest.Xattrs

@@ -4,6 +4,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -41,6 +42,9 @@ type batch struct {
 	check   bool // content is compared by checksum
 	unclear bool // without, it could not be told what became of it
 
+	since  time.Time // what is in it was looked at then, or later
+	forget []string  // what the session deletes because it is not listed, as far as the catalogue has it
+
 	// Of Paths of the queue, which a sender looks up before it sends.
 	retry   bool
 	live    bool               // they changed: times and sizes do not tell whether content did
@@ -62,20 +66,21 @@ type about struct {
 	primary bool // the batch is about this entry; others ride along because their children need them
 }
 
-// A version tells one state of a regular file from another: what fstat says before the first byte must still be true
-// after the last one, and must be what was listed.
-type version struct {
-	size, mtime, ctime   int64
-	mtimeNsec, ctimeNsec int32
-	ino                  uint64
-	mode, uid, gid       uint32
-}
+// A version tells one state of an entry from another: what fstat says before the first byte of a file must still be
+// true after the last one, and must be what was listed.
+type version = catalogue.Version
 
 type link struct{ dev, ino uint64 }
 
 func versionOf(s *scan.Stat) version {
-	return version{s.Size, s.Mtime, s.Ctime, s.MtimeNsec, s.CtimeNsec, s.Ino, s.Mode, s.UID, s.GID}
+	return version{
+		Size: s.Size, Mtime: nanoseconds(s.Mtime, s.MtimeNsec), Ctime: nanoseconds(s.Ctime, s.CtimeNsec),
+		Ino: s.Ino, Mode: s.Mode, UID: s.UID, GID: s.GID,
+	}
 }
+
+// nanoseconds wraps around for times that a version has to tell apart and not to order.
+func nanoseconds(sec int64, nsec int32) int64 { return sec*1e9 + int64(nsec) }
 
 func newBatch(k kind, scope *filter.Scope) *batch {
 	return &batch{kind: k, scope: scope, dirs: map[string]int32{}}
@@ -89,19 +94,19 @@ func (b *batch) ride(d *dir) int32 {
 	if d.parent != nil {
 		b.ride(d.parent)
 	}
-	return b.addDir(d.entry, false)
+	return b.addDir(d.entry, d.version, false)
 }
 
-func (b *batch) addDir(e flist.Entry, primary bool) int32 {
+func (b *batch) addDir(e flist.Entry, v version, primary bool) int32 {
 	at, ok := b.dirs[e.Path]
 	if !ok {
 		at = int32(len(b.entries))
 		b.dirs[e.Path] = at
 		b.entries = append(b.entries, e)
-		b.about = append(b.about, about{primary: primary})
+		b.about = append(b.about, about{v, primary})
 	} else if primary {
 		b.entries[at] = e
-		b.about[at].primary = true
+		b.about[at] = about{v, true}
 	}
 	return at
 }
@@ -140,6 +145,7 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
 	s.tries, s.acks, s.check, s.unclear = b.tries, b.acks, b.check, b.unclear
 	s.retry, s.live, s.missing = b.retry, b.live, b.missing
+	s.since = b.since
 	if b.answers != nil {
 		s.answers = make(map[int32][]string, len(b.answers))
 	}
@@ -154,7 +160,7 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 		if at, ok := b.dirs[p]; ok {
 			e := b.entries[at]
 			e.Dir = flist.NoContent
-			s.addDir(e, false)
+			s.addDir(e, b.about[at].version, false)
 		}
 	}
 	for i := range b.entries {
@@ -170,7 +176,7 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 			if d.Dir == flist.Content && b.kind != prune {
 				d.Dir = flist.NoContent
 			}
-			s.inherit(s.addDir(d, true), b, i)
+			s.inherit(s.addDir(d, b.about[i].version, true), b, i)
 			continue
 		}
 		s.entries = append(s.entries, *e)

@@ -40,31 +40,30 @@ type Engine struct {
 
 	queue    *queue.Queue[*dir]
 	work     map[string]*work // directories in flight
-	filling  [2]*batch        // copySmall, copyBig
-	clearing *batch           // prune
-	ready    [2][]*batch      // all but copyBig; copyBig
-	delayed  []delayed        // what waits after a bad session
-	prunes   []pruneJob       // directories to prune, to be listed again
-	trees    []listJob        // Dirs and Trees of live changes, in flight
-	guard    *deletions       // nil: not following, or without a limit
+	filling  [fills]*batch
+	clearing *batch      // prune
+	ready    [2][]*batch // all but copyBig; copyBig
+	delayed  []delayed   // what waits after a bad session
+	prunes   []pruneJob  // directories to prune, to be listed again
+	trees    []listJob   // Dirs and Trees of live changes, in flight
+	guard    *deletions  // nil: not following, or without a limit
 
-	following   bool      // until ctx ends
-	changed     time.Time // when the last change came
-	pace        pace      // of sessions for changes
-	paused      bool
-	links       linkIndex
-	searching   bool // names of inodes are
-	searchAfter time.Time
-	searches    chan map[link]struct{} // to the searcher, which has room for the only one
-	plainly     plainly
-	outage      outage
-	trouble     trouble
-	asked       chan func()
-	inbox       inbox
-	round       bool // directories are locked to be pruned
-	roundSize   int  // how many of them
-	roundTaken  int  // so far
-	pruneLists  int  // of them, how many are being listed
+	following  bool      // until ctx ends
+	changed    time.Time // when the last change came
+	pace       pace      // of sessions for changes
+	paused     bool
+	links      linkIndex
+	ledger     ledger
+	sending    map[*batch]struct{} // given to sessions
+	plainly    plainly
+	outage     outage
+	trouble    trouble
+	asked      chan func()
+	inbox      inbox
+	round      bool // directories are locked to be pruned
+	roundSize  int  // how many of them
+	roundTaken int  // so far
+	pruneLists int  // of them, how many are being listed
 
 	listing    int // directories being listed
 	running    [2]int
@@ -128,7 +127,7 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		searches: make(chan map[link]struct{}, 1),
+		sending: map[*batch]struct{}{},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
@@ -137,6 +136,12 @@ func New(c Config) (*Engine, error) {
 	e.queue.MaxPending = -1 // a pass has only what failed: to collapse it would copy what did not
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.ledger.log = e.log
+	e.ledger.ruled.Store(c.Filter != nil && c.Filter.HasMerge())
+	e.ledger.distrusted.Store(c.Distrusted)
+	if !c.Session.DryRun {
+		e.ledger.store.Store(c.Catalogue)
 	}
 	if e.sessions <= 0 {
 		e.sessions = max(2, min(8, 2*runtime.NumCPU()))
@@ -285,12 +290,14 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 				e.ready[lane] = e.ready[lane][1:]
 			}
 			e.running[lane]++
+			e.sending[b] = struct{}{}
 			e.guard.given(b)
 		case l := <-listings:
 			e.listing--
 			e.add(l)
 		case o := <-outcomes:
 			e.running[laneOf(o.given)]--
+			delete(e.sending, o.given)
 			if err := e.settle(o); err != nil {
 				return err
 			}
@@ -359,7 +366,7 @@ func laneOf(b *batch) int {
 func (e *Engine) quiet() bool {
 	return e.listing == 0 && e.running[0]+e.running[1] == 0 && len(e.delayed) == 0 &&
 		len(e.ready[0])+len(e.ready[1])+len(e.trees) == 0 && e.queue.Trees() == 0 &&
-		e.filling[copySmall] == nil && e.filling[copyBig] == nil
+		e.filling == [fills]*batch{}
 }
 
 // idle reports whether the pass is at its end.
@@ -403,8 +410,8 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	if o := &e.outage; !o.since.IsZero() && (due.IsZero() || o.probe.Before(due)) {
 		due = o.probe
 	}
-	if e.searchable() && (due.IsZero() || e.searchAfter.Before(due)) {
-		due = e.searchAfter
+	if e.searchable() && (due.IsZero() || e.links.after.Before(due)) {
+		due = e.links.after
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t

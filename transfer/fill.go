@@ -20,7 +20,7 @@ func (e *Engine) add(l listed) {
 		e.addPrune(l)
 		return
 	}
-	if l.gone {
+	if l.vanished {
 		e.claim(claim{l.path, l.path}, e.following)
 		return
 	}
@@ -33,13 +33,18 @@ func (e *Engine) add(l listed) {
 	}
 	e.report(l, visited)
 	e.seeLinks(l.children, false)
+	e.seeLinks(l.linked, false)
 	if e.cfg.Delete && l.err == nil {
-		if !e.following && e.fits(l) {
+		switch {
+		case l.trusted && len(l.gone) <= maxGoneNames:
+			e.vanished(l)
+		case !e.following && e.fits(l):
 			e.addContent(l)
 			e.release([]string{l.path})
 			return
+		default:
+			w.prune = true
 		}
-		w.prune = true
 	}
 	e.addPlain(l, visited)
 	e.release([]string{l.path})
@@ -69,38 +74,42 @@ func (e *Engine) report(l listed, visited map[string]struct{}) {
 // fits reports whether a directory may be copied and cleared of extras in one go: its whole content must be in one
 // list, and no other session may count against the same --max-delete.
 func (e *Engine) fits(l listed) bool {
-	return l.big == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
+	return !l.trusted && l.big == 0 && l.checked == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
 		len(l.children)+len(l.subdirs) < e.cfg.tuning.entries-len(above(l.path))
 }
 
 // addContent puts the whole of a directory into one batch, which deletes what else is in it there.
 func (e *Engine) addContent(l listed) {
-	b := e.filling[copySmall]
+	b := e.filling[fillSmall]
 	if b != nil && len(b.entries)+len(l.children)+len(l.subdirs) > e.cfg.tuning.entries {
-		e.close(copySmall)
+		e.close(fillSmall)
 	}
-	b = e.batchFor(copySmall, l)
+	b = e.batchFor(fillSmall, l)
 	b.content = true
+	b.forgets(l)
 	e.addSelf(b, l, flist.Content)
 	for i := range l.subdirs {
-		b.addDir(l.subdirs[i], false)
+		b.addDir(l.subdirs[i].entry, l.subdirs[i].version, false)
 	}
 	for i := range l.children {
 		b.add(&l.children[i], e.session.HardLinks)
 	}
 	if e.full(b) {
-		e.close(copySmall)
+		e.close(fillSmall)
 	}
 }
 
 // addPlain spreads a directory's entries over as many batches as they need.
 func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
-	b := e.batchFor(copySmall, l)
-	e.addSelf(b, l, flist.NoContent)
+	if !l.same {
+		e.addSelf(e.batchFor(fillSmall, l), l, flist.NoContent)
+	}
 	for i := range l.subdirs {
 		// A directory that will be visited brings itself along; one that will not be, a mount point, is sent here.
-		if _, ok := visited[l.subdirs[i].Path]; !ok {
-			b.addDir(l.subdirs[i], true)
+		if _, ok := visited[l.subdirs[i].entry.Path]; !ok {
+			b := e.batchFor(fillSmall, l)
+			b.ride(l.dir)
+			b.addDir(l.subdirs[i].entry, l.subdirs[i].version, true)
 		}
 	}
 	for i := range l.children {
@@ -108,11 +117,12 @@ func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
 			e.addBig(c, l)
 			continue
 		}
-		b := e.batchFor(copySmall, l)
+		f := fillFor(false, l.children[i].checked || l.dir.check)
+		b := e.batchFor(f, l)
 		b.ride(l.dir)
 		b.add(&l.children[i], e.session.HardLinks)
 		if e.full(b) {
-			e.close(copySmall)
+			e.close(f)
 		}
 	}
 }
@@ -120,7 +130,8 @@ func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
 // addBig lists a large file. While following its directory need not wait for it, nor the changes in there: the file is
 // in flight by itself.
 func (e *Engine) addBig(c *child, l listed) {
-	b := e.filled(copyBig, l)
+	f := fillFor(true, c.checked || l.dir.check)
+	b := e.filled(f, l)
 	b.ride(l.dir)
 	b.add(c, e.session.HardLinks)
 	if p := c.entry.Path; e.following && e.queue.Detach(p) {
@@ -130,7 +141,7 @@ func (e *Engine) addBig(c *child, l listed) {
 		e.hold(b, l.path)
 	}
 	if e.full(b) {
-		e.close(copyBig)
+		e.close(f)
 	}
 }
 
@@ -141,12 +152,12 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 	}
 	self := l.dir.entry
 	self.Dir = as
-	b.addDir(self, true)
+	b.addDir(self, l.dir.version, true)
 }
 
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
-	if l.gone || l.err != nil || len(l.failed) > 0 {
+	if l.vanished || l.err != nil || len(l.failed) > 0 {
 		e.unlock([]pruneJob{{path: l.path}})
 		e.guard.letPrune(l.path)
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
@@ -159,13 +170,14 @@ func (e *Engine) addPrune(l listed) {
 	}
 	if b == nil {
 		b = newBatch(prune, l.dir.scope)
-		b.content, b.free, b.began = true, free, time.Now()
+		b.content, b.free, b.began, b.since = true, free, time.Now(), l.since
 		e.clearing = b
 	}
 	b.clears = append(b.clears, pruneJob{l.path, l.parent})
+	b.forgets(l)
 	e.addSelf(b, l, flist.Content)
 	for i := range l.subdirs {
-		b.addDir(l.subdirs[i], false)
+		b.addDir(l.subdirs[i].entry, l.subdirs[i].version, false)
 	}
 	for i := range l.children {
 		b.entries = append(b.entries, l.children[i].entry)
@@ -177,23 +189,64 @@ func (e *Engine) addPrune(l listed) {
 }
 
 // batchFor returns the batch being filled, for a part of a directory, which then waits for it.
-func (e *Engine) batchFor(k kind, l listed) *batch {
-	b := e.filled(k, l)
+func (e *Engine) batchFor(f fill, l listed) *batch {
+	b := e.filled(f, l)
 	e.hold(b, l.path)
 	return b
 }
 
 // filled returns the batch being filled. The server has one set of rules for a session, so directories of different
 // scopes do not share one that deletes.
-func (e *Engine) filled(k kind, l listed) *batch {
-	if b := e.filling[k]; b != nil && (b.scope != l.dir.scope && e.cfg.Delete || b.check != l.dir.check) {
-		e.close(k)
+func (e *Engine) filled(f fill, l listed) *batch {
+	if b := e.filling[f]; b != nil && b.scope != l.dir.scope && e.cfg.Delete {
+		e.close(f)
 	}
-	if e.filling[k] == nil {
-		e.filling[k] = newBatch(k, l.dir.scope)
-		e.filling[k].check = l.dir.check
+	if e.filling[f] == nil {
+		b := newBatch(f.kind(), l.dir.scope)
+		b.check, b.since = f >= fillChecked, l.since
+		e.filling[f] = b
 	}
-	return e.filling[k]
+	b := e.filling[f]
+	if l.since.Before(b.since) {
+		b.since = l.since
+	}
+	return b
+}
+
+// A fill is a batch being filled.
+type fill uint8
+
+const (
+	fillSmall fill = iota
+	fillBig
+	fillChecked // small files compared by checksum
+	fillBigChecked
+	fills
+)
+
+func fillFor(big, checked bool) fill {
+	f := fillSmall
+	if big {
+		f = fillBig
+	}
+	if checked {
+		f += fillChecked
+	}
+	return f
+}
+
+func (f fill) kind() kind {
+	if f == fillBig || f == fillBigChecked {
+		return copyBig
+	}
+	return copySmall
+}
+
+// forgets notes what else a session will delete that has l's directory with its content.
+func (b *batch) forgets(l listed) {
+	for _, name := range l.gone {
+		b.forget = append(b.forget, queue.Join(l.path, name))
+	}
 }
 
 // hold makes directory p wait for b.
@@ -225,14 +278,16 @@ func (e *Engine) release(parts []string) {
 // when none is under way, for all of them when nothing more is being listed.
 func (e *Engine) flush(noList bool) {
 	last := noList && e.listing == 0 // trees that are left wait for what is in these batches
-	if b := e.filling[copySmall]; b != nil {
-		starving := len(e.ready[0]) == 0 && e.running[0]+e.running[1] < e.sessions
-		if starving && (last || len(b.entries) >= smallBatchEntries) {
-			e.close(copySmall)
+	for f, b := range e.filling {
+		switch f := fill(f); {
+		case b == nil:
+		case f.kind() == copyBig:
+			if last || e.running[1]+len(e.ready[1]) == 0 {
+				e.close(f)
+			}
+		case len(e.ready[0]) == 0 && e.running[0]+e.running[1] < e.sessions && (last || len(b.entries) >= smallBatchEntries):
+			e.close(f)
 		}
-	}
-	if e.filling[copyBig] != nil && (last || e.running[1]+len(e.ready[1]) == 0) {
-		e.close(copyBig)
 	}
 	if e.following {
 		e.endRound()
@@ -241,9 +296,9 @@ func (e *Engine) flush(noList bool) {
 	}
 }
 
-func (e *Engine) close(k kind) {
-	e.enqueue(e.filling[k])
-	e.filling[k] = nil
+func (e *Engine) close(f fill) {
+	e.enqueue(e.filling[f])
+	e.filling[f] = nil
 }
 
 func (e *Engine) closePrune() {

@@ -34,6 +34,13 @@ func (e *Engine) Follow(ctx context.Context) error {
 	if err := e.awaitDestination(ctx); err != nil {
 		return err
 	}
+	beside, stop := context.WithCancel(ctx)
+	var reassuring sync.WaitGroup
+	defer reassuring.Wait()
+	defer stop()
+	if e.cfg.Sync != nil {
+		reassuring.Go(func() { e.reassure(beside) })
+	}
 	return e.run(ctx, context.WithoutCancel(ctx))
 }
 
@@ -122,6 +129,7 @@ func (e *Engine) SetFilter(ctx context.Context, l *filter.List) error {
 	var err error
 	asked := e.ask(ctx, func() {
 		if err = e.setFilter(l); err == nil {
+			e.renew(l)
 			e.queue.Add(queue.Item{Kind: queue.Tree, Path: "."}, time.Now())
 		}
 	})

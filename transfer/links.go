@@ -20,6 +20,10 @@ type linkIndex struct {
 	inodes map[link]*linked
 	hidden map[link]struct{} // fewer names than the inode has, and never searched for
 	live   bool              // one of them was seen to change
+
+	searching bool
+	after     time.Time              // no search sooner
+	searches  chan map[link]struct{} // to the searcher, with room for the only one
 }
 
 type linked struct {
@@ -29,7 +33,9 @@ type linked struct {
 }
 
 func newLinkIndex() linkIndex {
-	return linkIndex{inodes: map[link]*linked{}, hidden: map[link]struct{}{}}
+	return linkIndex{
+		inodes: map[link]*linked{}, hidden: map[link]struct{}{}, searches: make(chan map[link]struct{}, 1),
+	}
 }
 
 // see notes that c is a name of its inode; live tells that it changed, and was not just listed. It returns the names
@@ -39,7 +45,7 @@ func (x *linkIndex) see(c *child, live bool) []string {
 	if c.nlink < 2 && l == nil || isDir(c.entry.Mode) {
 		return nil
 	}
-	ctime := c.version.ctime*1e9 + int64(c.version.ctimeNsec)
+	ctime := c.version.Ctime
 	if l == nil {
 		l = &linked{ctime: ctime, names: map[string]struct{}{}}
 		x.inodes[c.link] = l
@@ -97,16 +103,16 @@ const (
 // them along.
 func (e *Engine) searchable() bool {
 	passing := e.queue.Trees() > 0 || e.listing > 0
-	return len(e.links.hidden) > 0 && !e.searching && !e.paused && (e.links.live || !passing)
+	return len(e.links.hidden) > 0 && !e.links.searching && !e.paused && (e.links.live || !passing)
 }
 
 // nextSearch has names searched for.
 func (e *Engine) nextSearch(now time.Time) {
-	if !e.searchable() || now.Before(e.searchAfter) {
+	if !e.searchable() || now.Before(e.links.after) {
 		return
 	}
-	e.searching = true
-	e.searches <- e.links.hidden
+	e.links.searching = true
+	e.links.searches <- e.links.hidden
 	e.links.hidden, e.links.live = map[link]struct{}{}, false
 }
 
@@ -114,7 +120,7 @@ func (e *Engine) nextSearch(now time.Time) {
 func (e *Engine) searcher(ctx context.Context) error {
 	for {
 		select {
-		case inodes := <-e.searches:
+		case inodes := <-e.links.searches:
 			e.search(ctx, inodes)
 		case <-ctx.Done():
 			return nil
@@ -141,8 +147,8 @@ func (e *Engine) search(ctx context.Context, inodes map[link]struct{}) {
 		}
 	})
 	e.ask(ctx, func() {
-		e.searching = false
-		e.searchAfter = time.Now().Add(max(searchPause, searchShare*time.Since(began)))
+		e.links.searching = false
+		e.links.after = time.Now().Add(max(searchPause, searchShare*time.Since(began)))
 		if err == nil {
 			e.foundNames(inodes, names)
 		}

@@ -22,6 +22,13 @@ func (e *Engine) takePaths(now time.Time) {
 		}
 		paths = append(paths, queue.Item{Path: p})
 	}
+	for !e.following && len(paths) < e.cfg.tuning.entries { // what is gone, by the catalogue
+		it, ok := e.queue.Take(now)
+		if !ok {
+			break
+		}
+		paths = append(paths, it)
+	}
 	if paths = e.apart(paths, now); len(paths) > 0 {
 		// While following they may be changes, of which times and sizes tell nothing.
 		e.enqueue(&batch{kind: copySmall, retry: true, acks: e.asks(now), live: e.following, paths: paths})
@@ -38,6 +45,7 @@ type lookup struct {
 	sent    *batch // of these, what the sender that made the lookup sends
 	live    bool
 	given   *batch
+	since   time.Time
 	doomed  []string  // nothing here, and to be deleted by a session for that
 	gone    []string  // nothing here, and nothing to delete there
 	failed  []failure // cannot be read
@@ -56,7 +64,9 @@ type lookupKey struct {
 }
 
 func (e *Engine) lookUpAll(b *batch) *lookup {
-	l := &lookup{e: e, dirs: map[string]*dir{}, batches: map[lookupKey]*batch{}, live: b.live, given: b}
+	l := &lookup{
+		e: e, dirs: map[string]*dir{}, batches: map[lookupKey]*batch{}, live: b.live, given: b, since: time.Now(),
+	}
 	for _, it := range b.paths {
 		l.add(it)
 	}
@@ -72,7 +82,7 @@ func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
 	b := l.batches[key]
 	if b == nil {
 		b = newBatch(k, key.scope)
-		b.retry, b.acks, b.live, b.check = true, l.given.acks, l.live, l.given.check
+		b.retry, b.acks, b.live, b.check, b.since = true, l.given.acks, l.live, l.given.check, l.since
 		if deletes && l.e.guard != nil {
 			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
 		}
@@ -108,7 +118,7 @@ func (l *lookup) add(it queue.Item) {
 		if parent != nil {
 			b.ride(parent)
 		}
-		b.answer(b.addDir(self.entry, true), p)
+		b.answer(b.addDir(self.entry, self.version, true), p)
 	default:
 		k := copySmall
 		if l.e.big(&self.entry) && l.e.unshared() {
@@ -133,7 +143,7 @@ func (l *lookup) remove(p string, d *dir) {
 	b := l.batch(copySmall, d, l.given.deletes)
 	b.ride(d)
 	b.missing = true
-	b.answer(b.addDir(flist.Entry{Path: p}, true), p)
+	b.answer(b.addDir(flist.Entry{Path: p}, version{}, true), p)
 }
 
 // find returns the directory above p, with all above it, and p itself. The error's path is the topmost one that is
@@ -157,7 +167,9 @@ func (l *lookup) find(p string) (parent *dir, self *child, err error) {
 	if err := flist.Validate(&entry, l.e.protocol); err != nil {
 		return parent, nil, err
 	}
-	return parent, &child{entry, versionOf(st), link{st.Dev, st.Ino}, st.Nlink}, nil
+	return parent, &child{
+		entry: entry, version: versionOf(st), link: link{st.Dev, st.Ino}, nlink: st.Nlink,
+	}, nil
 }
 
 func (l *lookup) directory(p string, parent *dir) (*dir, error) {
@@ -172,7 +184,7 @@ func (l *lookup) directory(p string, parent *dir) (*dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "filter", Path: p, Err: err}
 	}
-	return &dir{entry: entryOf(p, &self), parent: parent, scope: scope}, nil
+	return &dir{entry: entryOf(p, &self), version: versionOf(&self.Stat), parent: parent, scope: scope}, nil
 }
 
 // answer notes that what becomes of an entry is what becomes of path p of the queue.

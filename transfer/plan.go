@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,10 +17,11 @@ import (
 
 // A dir is a directory of the source while something below it is pending.
 type dir struct {
-	entry  flist.Entry
-	parent *dir
-	scope  *filter.Scope // the rules in force inside it; nil: none
-	check  bool          // what is in it is compared by checksum
+	entry   flist.Entry
+	version version
+	parent  *dir
+	scope   *filter.Scope // the rules in force inside it; nil: none
+	check   bool          // what is in it is compared by checksum
 }
 
 // A child is an entry of a listed directory that is no directory itself.
@@ -28,20 +30,30 @@ type child struct {
 	version version
 	link    link
 	nlink   uint64
+	checked bool // times and size do not tell whether its content is there
 }
 
 // A listing is a directory's content as it is to be sent, in byte order.
 type listing struct {
 	dir      *dir
 	children []child
-	subdirs  []flist.Entry
+	subdirs  []child
 	descend  []string // names of the subdirectories to visit
 	failed   []failure
 	skipped  []string // paths of a type that was not asked for
 	err      error    // the directory could not be read completely; what is here of it is true
 	only     bool     // what is below its subdirectories is not asked for
-	gone     bool     // the directory vanished
+	vanished bool     // the directory itself did
 	big      int      // children that are large files
+	checked  int      // children with that mark
+
+	// With a catalogue.
+	since   time.Time // it was read then, or later
+	trusted bool      // children hold only what the destination may lack
+	same    bool      // the directory's own attributes are there
+	there   there     // what is left out, because it is there
+	linked  []child   // of these, what has several names
+	gone    []string  // names that the destination may have and the directory does not
 }
 
 type failure struct {
@@ -52,7 +64,7 @@ type failure struct {
 // list reads one directory. It runs beside the engine's goroutine and touches nothing that is shared.
 func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	p := job.path
-	l := &listing{dir: &dir{entry: flist.Entry{Path: p}}, only: job.only}
+	l := &listing{dir: &dir{entry: flist.Entry{Path: p}}, only: job.only, since: time.Now()}
 	if job.alone {
 		if job.parent, l.err = e.resolve(p); l.err != nil {
 			return e.unlisted(l, p, l.err)
@@ -64,7 +76,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.
 		if self, err := e.lookUp(p); err == nil {
-			l.dir.entry = entryOf(p, &self)
+			l.dir.entry, l.dir.version = entryOf(p, &self), versionOf(&self.Stat)
 		}
 		return l
 	}
@@ -78,13 +90,21 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	}
 	l.err = got.Err
 	l.dir.entry = entryOf(p, &scan.Entry{Stat: got.Self, Attrs: got.Attrs})
+	l.dir.version = versionOf(&got.Self)
 	for _, bad := range got.Errors {
 		l.failed = append(l.failed, failure{bad.Path, bad})
 	}
-	l.children = make([]child, 0, len(got.Entries))
-	for i := range got.Entries {
-		e.take(l, &got.Entries[i])
+	m := e.remember(p)
+	l.trusted = m.trusted
+	all := !m.trusted || job.prune || l.dir.check
+	l.same = !all && same(&m.self, l.dir.version)
+	if all {
+		l.children = make([]child, 0, len(got.Entries))
 	}
+	for i := range got.Entries {
+		e.take(l, &got.Entries[i], m, all)
+	}
+	l.gone = m.rest()
 	return l
 }
 
@@ -93,10 +113,10 @@ func (e *Engine) unlisted(l *listing, p string, err error) *listing {
 	self, statErr := e.lookUp(p)
 	switch {
 	case statErr == nil && isDir(self.Stat.Mode):
-		l.dir.entry = entryOf(p, &self)
+		l.dir.entry, l.dir.version = entryOf(p, &self), versionOf(&self.Stat)
 		l.err = err
 	case statErr == nil || errors.Is(statErr, fs.ErrNotExist):
-		l.gone = true // or no longer a directory: its path is looked at again
+		l.vanished = true // or no longer a directory: its path is looked at again
 	default:
 		l.err = statErr
 	}
@@ -115,29 +135,21 @@ func (e *Engine) enter(p string, parent *dir) (*filter.Scope, error) {
 	}
 }
 
-// take sorts one entry of the directory being listed into l.
-func (e *Engine) take(l *listing, s *scan.Entry) {
+// childOf returns what is to be sent of an entry of the directory being listed; false if nothing is.
+func (e *Engine) childOf(l *listing, s *scan.Entry) (child, bool) {
 	p := queue.Join(l.dir.entry.Path, s.Name)
-	entry := entryOf(p, s)
-	if !e.wanted(entry.Mode) {
+	c := child{
+		entry: entryOf(p, s), version: versionOf(&s.Stat), link: link{s.Stat.Dev, s.Stat.Ino}, nlink: s.Stat.Nlink,
+	}
+	if !e.wanted(c.entry.Mode) {
 		l.skipped = append(l.skipped, p)
-		return
+		return c, false
 	}
-	if err := flist.Validate(&entry, e.protocol); err != nil {
+	if err := flist.Validate(&c.entry, e.protocol); err != nil {
 		l.failed = append(l.failed, failure{p, err})
-		return
+		return c, false
 	}
-	if isDir(entry.Mode) {
-		l.subdirs = append(l.subdirs, entry)
-		if !s.MountPoint && !l.only {
-			l.descend = append(l.descend, s.Name)
-		}
-		return
-	}
-	if e.big(&entry) {
-		l.big++
-	}
-	l.children = append(l.children, child{entry, versionOf(&s.Stat), link{s.Stat.Dev, s.Stat.Ino}, s.Stat.Nlink})
+	return c, true
 }
 
 func (e *Engine) big(entry *flist.Entry) bool {

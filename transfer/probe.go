@@ -43,7 +43,7 @@ func (e *Engine) probe(ctx context.Context, root flist.Entry) error {
 // tryRoot gives the destination's own directory attributes, and returns what it says that it lacks.
 func (e *Engine) tryRoot(ctx context.Context, root flist.Entry, as *attr.Attrs) (lacks attr.Which, words string, err error) {
 	root.Attrs = as
-	b := e.rootBatch(root)
+	b := e.rootBatch(root, version{})
 	b.mute = true
 	report, err := e.send(ctx, b)
 	if err != nil {

@@ -157,7 +157,7 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 		return fmt.Errorf("source: %w", err)
 	}
 	self := entryOf(".", &root)
-	b := e.rootBatch(self)
+	b := e.rootBatch(self, versionOf(&root.Stat))
 	b.content = e.cfg.Delete
 	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun {
 		err = e.probe(ctx, self)
@@ -166,9 +166,9 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 }
 
 // rootBatch has nothing in it but the root.
-func (e *Engine) rootBatch(self flist.Entry) *batch {
+func (e *Engine) rootBatch(self flist.Entry, v version) *batch {
 	b := newBatch(copySmall, e.rootScope.Load())
-	b.addDir(self, true)
+	b.addDir(self, v, true)
 	return b
 }
 
@@ -193,6 +193,7 @@ func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 	if err != nil {
 		return &rsync.Report{}, err
 	}
+	e.ledger.expect(b)
 	e.counters.sessions.Add(1)
 	e.counters.active.Add(1)
 	defer e.counters.active.Add(-1)
@@ -265,7 +266,7 @@ type source struct {
 	changed bool // since it was listed: its attributes as sent are no longer its own
 }
 
-func (s *source) Size() int64 { return s.opened.size }
+func (s *source) Size() int64 { return s.opened.Size }
 
 // Close compares the version after the last byte with that before the first one.
 func (s *source) Close() error {

@@ -29,19 +29,27 @@ func (e *Engine) settle(o outcome) error {
 	e.plainly.learn(o)
 	var pending []bool
 	var limited []string
+	var news known
 	waiting, got := 0, 0
 	for i := range b.about {
+		r := result(o.report, i)
 		if !b.about[i].primary {
+			if r.State == rsync.Acked && isDir(b.entries[i].Mode) {
+				news.acknowledged(e, b, i)
+			}
 			continue
 		}
-		r := result(o.report, i)
 		if b.deletes && e.settleDeletion(b, i, r, o.report.LimitHit, &limited) {
+			if r.State == rsync.Acked && !b.way[b.entries[i].Path] {
+				news.acknowledged(e, b, i)
+			}
 			got++
 			continue
 		}
 		switch r.State {
 		case rsync.Acked:
 			got++
+			news.acknowledged(e, b, i)
 			e.acknowledged(b, i, r)
 		case rsync.Changed:
 			e.again(b, i, rsync.ErrChanged, changedTries, &e.counters.changed)
@@ -57,6 +65,10 @@ func (e *Engine) settle(o outcome) error {
 			waiting++
 		}
 	}
+	if o.err == nil && waiting == 0 {
+		news.pruned(b, o.report)
+	}
+	e.record(&news)
 	e.settleDeletes(b, o.report, limited)
 	if b.kind == prune && o.err == nil {
 		e.resizeRound(b.began, time.Now())

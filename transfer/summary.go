@@ -104,7 +104,7 @@ func (c *counters) protocolOr(p int) int {
 func (c *counters) found(l *listing, visited map[string]struct{}) {
 	c.entries.add(unix.S_IFDIR)
 	for i := range l.subdirs {
-		if _, ok := visited[l.subdirs[i].Path]; !ok {
+		if _, ok := visited[l.subdirs[i].entry.Path]; !ok {
 			c.entries.add(unix.S_IFDIR)
 		}
 	}
@@ -113,7 +113,20 @@ func (c *counters) found(l *listing, visited map[string]struct{}) {
 		c.entries.add(l.children[i].entry.Mode)
 		size += l.children[i].entry.Size
 	}
-	c.totalSize.Add(size)
+	c.totalSize.Add(size + l.there.bytes)
+	c.there(&l.there)
+}
+
+// there counts what nobody has to be asked about.
+func (c *counters) there(t *there) {
+	c.entries.regular.Add(t.Regular)
+	c.entries.dirs.Add(t.Dirs)
+	c.entries.symlinks.Add(t.Symlinks)
+	c.entries.devices.Add(t.Devices)
+	c.entries.specials.Add(t.Specials)
+	c.settled.Add(t.All())
+	c.settledFiles.Add(t.Regular)
+	c.settledBytes.Add(t.bytes)
 }
 
 // acknowledged counts an entry that is equal at the destination.

@@ -13,9 +13,11 @@
 package transfer
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -61,11 +63,20 @@ type Config struct {
 	Log      *slog.Logger       // nil: none
 	Observer Observer           // nil: none
 
+	// Catalogue is what the destination is known to hold: it spares asking for it, and learns what becomes true. It must
+	// be of just this source, destination and meaning of options. nil: the destination is asked.
+	Catalogue *catalogue.Store
+	// Distrusted says that the catalogue lost its word for everything at once, and not for single paths for a reason of
+	// their own: then sizes and times are believed where it recalls the same version.
+	Distrusted bool
+
 	// The rest is for Follow.
 
 	// DeleteWindow is the time, sliding, in which no more than MaxDelete entries are deleted unless AllowDelete or
 	// AllowHeld says so; what would be more is held. 0: DefaultDeleteWindow.
 	DeleteWindow time.Duration
+	// Sync returns when everything that changed before it was called has been given to Changed; nil: nobody knows when.
+	Sync func(ctx context.Context) error
 	// DeleteHistory is what engines that follow each other have deleted; nil: this one begins with none.
 	DeleteHistory *DeleteHistory
 	// StopTimeout is how long sessions that run when its context ends may go on; 0: not at all.

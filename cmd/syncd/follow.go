@@ -86,7 +86,7 @@ func serviceConfig(c *config.Config, log *slog.Logger) (daemon.Config, error) {
 	}
 	return daemon.Config{
 		Source: source, Destination: c.Target, Engine: engine,
-		Control: c.Control, StateDir: c.StateDir, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
+		Control: c.Control, StateDir: c.StateDir, Recheck: c.Recheck, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
 		Log: log, Version: buildVersion(),
 	}, nil
 }

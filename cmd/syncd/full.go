@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,7 +52,18 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 	defer helpers.Wait()
 	defer stop()
 
-	engine, err := transfer.New(passConfig(background, c, root, r, stderr, &helpers))
+	e := passConfig(background, c, root, r, stderr, &helpers)
+	if c.StateDir != "" && !c.Session.DryRun {
+		opened, err := e.Remember(filepath.Join(c.StateDir, transfer.CatalogueName), c.Recheck)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Catalogue.Close()
+		if opened.Reason != "" {
+			stderr.line(oneLine(opened.Reason))
+		}
+	}
+	engine, err := transfer.New(e)
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,11 @@ type Config struct {
 	DeleteWindow time.Duration
 	PartialDir   string // "": the engine's default
 
+	// StateDir is where what is to outlive the process is kept: what the destination is
+	// known to hold, and how far a cutover got; "": nowhere.
+	StateDir string
+	Recheck  bool // do not believe what is kept there
+
 	RemoteShell    string // "": ssh
 	RsyncPath      string // "": rsync
 	ConnectTimeout time.Duration
@@ -84,10 +89,7 @@ type Config struct {
 
 	// Control is the path of the control socket. Follow, and Cutover with a Source: ""
 	// is none. Ask, and Cutover without: "" is that of the only service that runs.
-	Control string
-	// StateDir is where what is to outlive the process is kept: in a unit that which
-	// systemd made for it, else "", nowhere.
-	StateDir    string
+	Control     string
 	StopTimeout time.Duration   // Follow: for sessions that run when it is to end; 0: none
 	LogLevel    slog.Level      // Follow
 	Request     control.Request // Ask

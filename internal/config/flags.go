@@ -65,6 +65,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.compression()
 	f.receiver()
 	f.deletion()
+	f.state()
 	f.selection()
 	f.connection()
 	f.load()
@@ -215,6 +216,12 @@ func (f *flags) comparison() {
 		return nil
 	})
 	f.do("P", "P", func() error { return set(true, partial, &f.c.Progress) })
+}
+
+// state is what a run remembers for the next one.
+func (f *flags) state() {
+	f.text(&f.c.StateDir, "state-dir", "")
+	f.on(&f.c.Recheck, "recheck", "")
 }
 
 func (f *flags) deletion() {

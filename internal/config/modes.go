@@ -91,12 +91,13 @@ func (f *flags) mode() error {
 	switch len(f.modes) {
 	case 0:
 		c.Action = Follow
-		// More than one directory is separated by colons; the first is ours.
-		c.StateDir, _, _ = strings.Cut(f.env("STATE_DIRECTORY"), ":")
+		if c.StateDir == "" { // more than one directory is separated by colons; the first is ours
+			c.StateDir, _, _ = strings.Cut(f.env("STATE_DIRECTORY"), ":")
+		}
 		if c.Control == "" {
 			c.Control = control.DefaultPath(f.env)
 		}
-		return nil
+		return f.recheckFits()
 	case 1:
 	default:
 		return &UsageError{
@@ -107,6 +108,9 @@ func (f *flags) mode() error {
 	switch f.modes[0] {
 	case fullMode:
 		c.Action = Full
+		if err := f.recheckFits(); err != nil {
+			return err
+		}
 		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level")
 	case verifyMode:
 		c.Action = Verify
@@ -116,6 +120,16 @@ func (f *flags) mode() error {
 	}
 	c.Action, c.Request.Do = Ask, asking[f.modes[0]]
 	return f.asks()
+}
+
+// recheckFits refuses --recheck where every run asks the destination.
+func (f *flags) recheckFits() error {
+	if f.c.Recheck && f.c.StateDir == "" {
+		return &UsageError{
+			What: "--recheck", Reason: "without --state-dir the destination is asked anyway", Remedy: "leave it out",
+		}
+	}
+	return nil
 }
 
 // asks checks a command to a running service, which has SRC, DEST and flags of

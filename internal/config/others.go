@@ -75,8 +75,6 @@ var others = map[string]string{
 	"raise-watch-limit": "run: sysctl fs.inotify.max_user_watches=NUMBER",
 	"delay":             "leave it out; changes are sent as they come",
 	"max-delay":         "leave it out; changes are sent as they come",
-	"state-dir":         "leave it out",
-	"recheck":           "leave it out; every run asks the destination",
 	"nice":              "use nice(1) and ionice(1)",
 	"tls-ca":            "use ssh, or a TLS tunnel",
 

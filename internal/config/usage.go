@@ -122,6 +122,12 @@ Deletion:
       --no-delete          delete nothing; with --verify: what is only at DEST
                            is no difference
 
+Memory:
+      --state-dir=DIR      remember in DIR what DEST holds, so that the next run
+                           compares SRC with that and asks DEST nothing
+                           (default: in a unit $STATE_DIRECTORY, else none)
+      --recheck            ask DEST all the same, and remember anew
+
 Connection:
       --password-file=FILE password for the daemon, in a file that only you can
                            read; - is the standard input; or RSYNC_PASSWORD

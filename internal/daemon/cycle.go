@@ -28,6 +28,7 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 		c.Dialer.ConnectTimeout = c.Dialer.Timeout
 	}
 	c.Alive, c.AliveEvery = s.watchdog.Alive, s.watchdog.Every()
+	c.Sync = s.now.sync
 	engine, err := transfer.New(c)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,12 +32,12 @@ type Config struct {
 	Destination string          // as the operator wrote it, for Status
 	Engine      transfer.Config // Root, Observer, Limiter and Alive are set by the daemon
 	Control     string          // path of the socket; "" = none
+	StateDir    string          // of the catalogue, and where a cutover leaves marks for the next start; "" = nowhere
+	Recheck     bool            // believe nothing in the catalogue
 	StopTimeout time.Duration   // how long running sessions may take after the end of ctx; 0 = cut at once
 	Bandwidth   *ratelimit.Timetable
 	Log         *slog.Logger // nil = none
 	Version     string
-	// StateDir is where a cutover leaves marks for the next start; "" = nowhere. The directory must be there.
-	StateDir string
 	// Cutting counts the cutovers that run: while there is one, the process is not to be ended by force. May be nil.
 	Cutting *atomic.Int32
 
@@ -106,6 +107,11 @@ func run(ctx context.Context, c Config, task func(*service)) error {
 	}
 	id := root.ID()
 	s.now.set(control.Starting, "setting watches")
+	if err := s.remember(root); err != nil {
+		root.Close()
+		return err
+	}
+	defer s.forget()
 
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var others errgroup.Group
@@ -150,6 +156,29 @@ func run(ctx context.Context, c Config, task func(*service)) error {
 			return nil
 		}
 		s.log.Info("the source is back", "path", c.Source)
+	}
+}
+
+// remember opens the catalogue.
+func (s *service) remember(root *scan.Root) error {
+	if s.c.StateDir == "" {
+		return nil
+	}
+	c := &s.c.Engine
+	c.Root, c.Log = root, s.log
+	opened, err := c.Remember(filepath.Join(s.c.StateDir, transfer.CatalogueName), s.c.Recheck)
+	if err == nil && opened.Reason != "" {
+		s.log.Warn("the catalogue", "reason", opened.Reason)
+	}
+	return err
+}
+
+// forget closes it.
+func (s *service) forget() {
+	if c := s.c.Engine.Catalogue; c != nil {
+		if err := c.Close(); err != nil {
+			s.log.Error("the catalogue could not be closed", "err", err)
+		}
 	}
 }
 

@@ -50,6 +50,14 @@ func (p *present) runs(e *transfer.Engine, w *watcher.Watcher) {
 	p.engine, p.watcher = e, w
 }
 
+// sync returns when everything that changed before it was called has been queued.
+func (p *present) sync(ctx context.Context) error {
+	if _, w, _ := p.get(); w != nil {
+		return w.Sync(ctx)
+	}
+	return errors.New("nothing is watched")
+}
+
 func (p *present) get() (*transfer.Engine, *watcher.Watcher, control.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,0 +1,176 @@
+package transfer
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/scan"
+)
+
+// A listing names one by one, as changes, what is gone of a directory; where it is more than this, the directory is
+// sent as a whole to be pruned.
+const maxGoneNames = 1000
+
+// A ledger is the catalogue of a run, or nothing: without one, and after the first error of one, everything is asked of
+// the destination. It is safe for concurrent use, as the catalogue is.
+type ledger struct {
+	store      atomic.Pointer[catalogue.Store]
+	log        *slog.Logger
+	ruled      atomic.Bool // files in the tree say what belongs to it
+	distrusted atomic.Bool // Config.Distrusted, or by now
+
+	unsure []unsure     // the engine's
+	doubts atomic.Int64 // how many these are
+}
+
+// ask runs f with the catalogue. Without one, or if it fails, it returns false.
+func (g *ledger) ask(f func(s *catalogue.Store) error) bool {
+	s := g.store.Load()
+	if s == nil {
+		return false
+	}
+	err := f(s)
+	if err != nil && g.store.CompareAndSwap(s, nil) {
+		g.log.Error("the catalogue is of no use any more; going on without it", "err", err)
+	}
+	return err == nil
+}
+
+// A memory is what the catalogue has of one directory. It is read in step with a listing: both are in byte order.
+type memory struct {
+	records []catalogue.Record
+	self    catalogue.Record
+	trusted bool     // what has no record is not at the destination, or is none of our business there
+	gone    []string // names with a record and no entry
+}
+
+// remember returns what is known of directory p, whose parent need not be known.
+func (e *Engine) remember(p string) *memory {
+	m := &memory{}
+	if !e.ledger.ask(func(s *catalogue.Store) (err error) {
+		if m.self, _, err = s.Get(p); err == nil {
+			m.records, m.trusted, err = s.Dir(p)
+		}
+		return err
+	}) {
+		return &memory{}
+	}
+	// What the rules in a directory's own files let in may have changed without a change of its names.
+	m.trusted = (m.trusted || !e.cfg.Delete) && !e.ledger.ruled.Load()
+	return m
+}
+
+// find returns the record of the next entry of a listing, and notes those that have none any more.
+func (m *memory) find(name string) catalogue.Record {
+	for len(m.records) > 0 && m.records[0].Name <= name {
+		r := m.records[0]
+		m.records = m.records[1:]
+		if r.Name == name {
+			return r
+		}
+		m.gone = append(m.gone, r.Name)
+	}
+	return catalogue.Record{}
+}
+
+// rest notes the records after the last entry.
+func (m *memory) rest() []string {
+	for _, r := range m.records {
+		m.gone = append(m.gone, r.Name)
+	}
+	m.records = nil
+	return m.gone
+}
+
+// same reports whether the destination is known to have just this version.
+func same(r *catalogue.Record, v version) bool { return r.State == catalogue.Known && r.Version == v }
+
+// suspicious reports whether a file may differ at the destination although size and time there say that it does not:
+// the record knows of a version that had the same ones, or cannot tell what is there.
+func (e *Engine) suspicious(r *catalogue.Record, v version) bool {
+	if r.Name == "" || v.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false
+	}
+	switch r.State {
+	case catalogue.Known:
+		return r.Version.Size == v.Size && r.Version.Mtime == v.Mtime
+	case catalogue.Racy:
+		return r.Version.Size == v.Size && r.Version.Mtime == v.Mtime
+	default:
+		// After a crash of the machine everything is in doubt, and little of it for a reason.
+		return !(e.ledger.distrusted.Load() && r.Version == v)
+	}
+}
+
+// take sorts one entry of the directory being listed into l, unless the destination has it.
+func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
+	c, ok := e.childOf(l, s)
+	r := m.find(s.Name)
+	if !ok {
+		return
+	}
+	there := !all && same(&r, c.version)
+	if isDir(c.entry.Mode) {
+		visited := !s.MountPoint && !l.only
+		if visited {
+			l.descend = append(l.descend, s.Name)
+		}
+		if !there || visited {
+			l.subdirs = append(l.subdirs, c)
+		} else {
+			l.there.add(&c)
+		}
+		return
+	}
+	if there {
+		l.there.add(&c)
+		if c.nlink > 1 {
+			l.linked = append(l.linked, c)
+		}
+		return
+	}
+	if e.big(&c.entry) {
+		l.big++
+	}
+	if c.checked = e.suspicious(&r, c.version); c.checked {
+		l.checked++
+	}
+	l.children = append(l.children, c)
+}
+
+// there counts what a listing leaves out because the destination has it.
+type there struct {
+	ByType
+	bytes int64
+}
+
+func (t *there) add(c *child) {
+	switch c.entry.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		t.Regular++
+		t.bytes += c.entry.Size
+	case unix.S_IFDIR:
+		t.Dirs++
+	case unix.S_IFLNK:
+		t.Symlinks++
+		t.bytes += c.entry.Size
+	case unix.S_IFCHR, unix.S_IFBLK:
+		t.Devices++
+	default:
+		t.Specials++
+	}
+}
+
+// raceWindow is how near to a change a file must be looked at to leave it open whether another change came after the
+// look with the same times: ticks of clocks are shorter, some file systems keep whole or even seconds only.
+const raceWindow = 2 * time.Second
+
+// racy reports whether another version with the same numbers may exist of what was looked at since then.
+func racy(v version, since time.Time) bool {
+	from := since.Add(-raceWindow).UnixNano()
+	return v.Ctime > from || v.Mtime > from && v.Mtime < time.Now().Add(raceWindow).UnixNano()
+}
