@@ -66,17 +66,19 @@ func TestUnreadableThere(t *testing.T) {
 	src, dst, url, _ := pair(t,
 		rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{"uid": "65534", "gid": "65534"}}}},
 		treetest.File("a/open", "o"), treetest.File("b/in", "i"), treetest.Dir("b", treetest.Mode(0o700)),
+		treetest.File("z/in", "i"),
 		treetest.File("secret", "s", treetest.Mode(0o600)), treetest.File("other", "s", treetest.Mode(0o600)))
 	check(t, os.Chown(dst, 65534, 65534))
 	check(t, os.WriteFile(filepath.Join(dst, "zz"), nil, 0o644))
 	check(t, os.MkdirAll(filepath.Join(dst, "c/d"), 0o755))
+	check(t, os.WriteFile(filepath.Join(dst, "z/extra"), nil, 0o644)) // deletions come to b first
 	check(t, os.Chmod(filepath.Join(dst, "other"), 0o644))
 	_, rec := tree(t, src, url, func(c *Config) { c.Session.Owner, c.Session.Group, c.Session.Times = false, false, false })
 	var got []string
 	for _, line := range rec.sorted() {
 		got = append(got, strings.SplitN(line, ": ", 2)[0])
 	}
-	want := []string{"*deleting   c/", "*deleting   c/d/", "*deleting   zz", ".f...p..... other",
+	want := []string{"*deleting   c/", "*deleting   c/d/", "*deleting   zz", "*deleting   z/extra", ".f...p..... other",
 		"uncompared b", "uncompared b/in", "uncompared secret"}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -178,7 +180,7 @@ func TestProven(t *testing.T) {
 func TestFilter(t *testing.T) {
 	src, dst, url, s := pair(t, rsynctest.Config{}, treetest.File("d/keep", "k"), treetest.File("d/x.tmp", "1"),
 		treetest.File("d/.rules", "- *.bak\n"), treetest.File("d/e/y.bak", "1"), treetest.File("y.bak", "1"),
-		treetest.File("cache/big", "1"))
+		treetest.File("cache/big", "1"), treetest.Dir("b"))
 	for _, name := range []string{"d/x.tmp", "d/e/y.bak", "y.bak", "cache/big"} {
 		check(t, os.WriteFile(filepath.Join(dst, name), []byte("22"), 0o644))
 	}
@@ -207,18 +209,67 @@ func TestBroken(t *testing.T) {
 		entries = append(entries, treetest.File(fmt.Sprintf("d%d/f%d", i%7, i), fmt.Sprint(i)))
 	}
 	src, dst, _, s := pair(t, rsynctest.Config{}, entries...)
-	check(t, os.WriteFile(filepath.Join(dst, "extra"), nil, 0o644))
+	var want []string
+	for i := range 300 {
+		name := fmt.Sprintf("extra%d", i)
+		check(t, os.WriteFile(filepath.Join(dst, name), nil, 0o644))
+		want = append(want, "*deleting   "+name)
+	}
 	mirrorTime(t, src, dst)
 	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{})
 	v, rec := verifier(t, src, relay.URL("m"), func(c *Config) { c.tuning.entries = 40 })
 	_, err := v.Paths(t.Context(), slices.Values([]Item{{Path: "."}}), rec) // the first session is not to break
 	check(t, err)
-	relay.Set(rsynctest.Faults{CutUp: 600, Connections: 3})
-	sum, err := v.Tree(t.Context(), ".", rec)
-	check(t, err)
-	named(t, rec, "*deleting   extra")
-	if sum.Retries == 0 {
-		t.Error("no session broke")
+	for _, f := range []rsynctest.Faults{{CutUp: 600, Connections: 3}, {CutDown: 3000, Connections: 9}} {
+		relay.Set(f)
+		rec.found = nil
+		sum, err := v.Tree(t.Context(), ".", rec)
+		check(t, err)
+		named(t, rec, want...) // each once
+		if sum.Retries == 0 {
+			t.Errorf("%+v: no session broke", f)
+		}
+	}
+}
+
+// What is here and could not be listed is not called extra, nor what is in it.
+func TestHidden(t *testing.T) {
+	v, rec := verifier(t, t.TempDir(), t.TempDir(), nil)
+	b := newBatch(false, nil)
+	b.hide("d/x")
+	heard := &extras{r: &run{v: v, sink: rec}, b: b}
+	for _, p := range []string{"d/x", "d/x/y/z", "d/xy"} {
+		heard.Deleted(p, false)
+	}
+	named(t, rec, "*deleting   d/xy")
+}
+
+// A file that changes while it is read is read again, and its digest is that of one version.
+func TestChangedWhileRead(t *testing.T) {
+	src, dst, url, _ := pair(t, rsynctest.Config{}, treetest.File("always", "a"), treetest.File("once", "o"))
+	first := true
+	var mu sync.Mutex
+	_, rec := tree(t, src, url, func(c *Config) {
+		c.afterRead = func(p string) {
+			mu.Lock()
+			defer mu.Unlock()
+			f, err := os.OpenFile(filepath.Join(src, p), os.O_WRONLY|os.O_APPEND, 0)
+			check(t, err)
+			defer f.Close()
+			if p == "always" || p == "once" && first {
+				_, err = f.WriteString("x")
+				check(t, err)
+			}
+			if p == "once" && first {
+				first = false
+				check(t, os.WriteFile(filepath.Join(dst, p), []byte("ox"), 0o644))
+				mirrorTime(t, filepath.Join(src, p), filepath.Join(dst, p))
+			}
+		}
+	})
+	named(t, rec, "uncompared always: changed each time it was compared")
+	if p := rec.equal["once"]; p.Version.Size != 2 {
+		t.Errorf("once: %+v", p)
 	}
 }
 

@@ -30,11 +30,7 @@ func (r *run) open(ctx context.Context, b *batch, i int) (rsync.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &b.about[i]
-	a.read = time.Now()
-	if f.Opened() != a.stat {
-		a.failed = ErrChanged
-	}
+	b.about[i].read = time.Now()
 	return &digested{File: f, from: r.paced(ctx, f), sum: r.newSum(b.hash), r: r, b: b, i: i}, nil
 }
 

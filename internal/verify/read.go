@@ -137,12 +137,8 @@ func (r *run) digest(ctx context.Context, b *batch, i int) {
 	if errors.Is(a.failed, fs.ErrNotExist) || errors.Is(a.failed, scan.ErrNotRegular) || errors.Is(a.failed, scan.ErrBusy) {
 		a.failed = ErrChanged
 	}
-	e.Sum = bytes.Repeat([]byte{noSum}, b.hash.Size()) // the list must have one; what comes of it is not looked at
+	e.Sum = make([]byte, b.hash.Size()) // the list must have one; what comes of it is not looked at
 }
-
-// noSum fills the digest of a file that could not be read here. Zero is what a server takes for a file that it cannot
-// read itself, so that two such files would be equal.
-const noSum = 0xa5
 
 // digestOnce reads a file and notes in a which version it was.
 func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *about) ([]byte, error) {
@@ -160,6 +156,9 @@ func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *abou
 	sum, err := r.checksum(h).List(io.LimitReader(r.paced(ctx, f), before.Size), make([]byte, 0, h.Size()))
 	if err != nil {
 		return nil, err
+	}
+	if r.v.cfg.afterRead != nil {
+		r.v.cfg.afterRead(path)
 	}
 	after, err := f.Stat()
 	if err == nil && after != before {

@@ -76,7 +76,8 @@ type Config struct {
 	Reads  *ratelimit.Limiter // of file data read here for checksums; nil: none
 	Log    *slog.Logger       // nil: none
 
-	tuning tuning // zero: as below
+	tuning    tuning            // zero: as below
+	afterRead func(path string) // for tests: between the last byte and the look whether the file changed
 }
 
 // tuning is what tests make small.
