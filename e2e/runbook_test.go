@@ -187,10 +187,26 @@ func runbookChecks(t *testing.T, all []step) string {
 		lineOf("journalctl -u syncd@data"): `check 'live' ` + on("old", live),
 	}
 	after := map[int]string{
-		lineOf("systemctl restart rsync"):       `check 'the daemon answers' eventually on old rsync rsync://new/`,
+		lineOf("systemctl restart rsync"): `check 'the daemon answers' eventually on old rsync rsync://new/`,
+		// Days of following: a crash, and the other host's maintenance.
+		lineOf("systemctl start app-batch.timer"): `on old systemctl kill -s KILL syncd@data
+			check 'it is back after kill -9' eventually is 1 on old systemctl show -P NRestarts syncd@data
+			on new systemctl stop rsync
+			check 'the destination is away' eventually on old bash -c 'syncd --status | grep waiting-for-destination'
+			on new systemctl start rsync
+			check 'and back' ` + on("old", live) + `
+			on old systemctl restart syncd@data
+			check 'live after a restart' ` + on("old", live),
 		lineOf("--cutover --rehearse --freeze"): `check 'the application never stopped' writes old`,
 		lineOf("--go-hook='exit 1'"): `check 'it serves again' writes old
-			check 'and the report says why not' on old grep -F 'the go hook failed' /root/attempt`,
+			check 'and the report says why not' on old grep -F 'the go hook failed' /root/attempt
+			restarts=$(on old systemctl show -P NRestarts syncd@data)
+			check 'syncd is killed while all is frozen' not on old syncd --cutover --thaw-hook='/etc/syncd/move thaw' \
+				--freeze-hook='/etc/syncd/move freeze; systemctl kill -s KILL syncd@data'
+			check 'nothing runs then' not on old systemctl is-active app.service
+			check 'syncd comes back' eventually is $((restarts + 1)) on old systemctl show -P NRestarts syncd@data
+			check 'and thaws' eventually on old systemctl is-active app.service
+			check 'live again' ` + on("old", live),
 		lineOf("--go-hook='/etc/syncd/move go'"): `check 'it writes on the new host' writes new
 			check 'and not on the old one' not on old systemctl is-active app.service
 			check 'syncd has ended there' eventually not on old systemctl is-active syncd@data

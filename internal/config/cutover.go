@@ -75,7 +75,9 @@ func (f *flags) cutsOver() error {
 		p.Report = report
 	}
 	if err := p.Check(); err != nil {
-		return &UsageError{What: "--cutover", Reason: err.Error(), Remedy: "see --freeze-budget and --go-timeout in syncd --help"}
+		return &UsageError{
+			What: "--cutover", Reason: err.Error(), Remedy: "see --freeze-budget and --go-timeout in syncd --help",
+		}
 	}
 	if len(f.Args()) == 0 {
 		return f.onlyWith("SRC and DEST are not given, so a running service is asked, which has flags of its own",

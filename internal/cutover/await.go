@@ -10,7 +10,8 @@ import (
 // await calls f and returns what it does, or the cause of ctx's end, if that comes
 // first: then f has grace to return, for the sake of what it returns, and is left
 // alone after that. Meanwhile the operator sees that time passes.
-func await[T any](m *machine, ctx context.Context, grace time.Duration, none T, f func(context.Context) (T, error)) (T, error) {
+func await[T any](m *machine, ctx context.Context, grace time.Duration, none T,
+	f func(context.Context) (T, error)) (T, error) {
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}

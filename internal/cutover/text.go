@@ -66,7 +66,8 @@ func (t *page) outcome(r *Report) {
 	}
 	switch {
 	case r.Rehearsal && r.PredictedSeconds > 0:
-		t.line("freeze", "would take %.2f s and the time of the hooks; the budget is %.0f s", r.PredictedSeconds, r.BudgetSeconds)
+		t.line("freeze", "would take %.2f s and the time of the hooks; the budget is %.0f s",
+			r.PredictedSeconds, r.BudgetSeconds)
 	case !r.Rehearsal:
 		t.line("frozen", "%.2f s; the budget is %.0f s", r.FrozenSeconds, r.BudgetSeconds)
 	}
@@ -75,7 +76,8 @@ func (t *page) outcome(r *Report) {
 // proof is what was compared, and what came of it.
 func (t *page) proof(r *Report) {
 	if s := r.Settled; s != nil {
-		t.line("settled", "%s compared; %d differed and were sent (%s), %d failed", entries(s.Entries), s.Sent, size(s.Bytes), s.Failing)
+		t.line("settled", "%s compared; %d differed and were sent (%s), %d failed",
+			entries(s.Entries), s.Sent, size(s.Bytes), s.Failing)
 		t.problems(s.Failed)
 	}
 	v := r.Verified

@@ -94,7 +94,9 @@ func cutOver(t *testing.T, socket string, p cutover.Plan) *cutover.Report {
 }
 
 func (a *app) plan() cutover.Plan {
-	return cutover.Plan{FreezeHook: a.freeze(), ThawHook: a.thaw(), GoHook: ":", DrainTimeout: time.Minute, Budget: time.Minute}
+	return cutover.Plan{
+		FreezeHook: a.freeze(), ThawHook: a.thaw(), GoHook: ":", DrainTimeout: time.Minute, Budget: time.Minute,
+	}
 }
 
 // following is a service over a busy tree whose first pass has ended.
@@ -158,12 +160,14 @@ func TestCutover(t *testing.T) {
 	if r.Outcome != cutover.Succeeded {
 		t.Fatalf("%s: %s", r.Outcome, r.Reason)
 	}
-	if diff := treetest.Diff(treetest.Snapshot(t, a.dir, plain), treetest.Snapshot(t, filepath.Join(a.marks, "taken"), plain)); diff != "" {
+	taken := treetest.Snapshot(t, filepath.Join(a.marks, "taken"), plain)
+	if diff := treetest.Diff(treetest.Snapshot(t, a.dir, plain), taken); diff != "" {
 		t.Error(diff)
 	}
 	var kept cutover.Report
 	data, err := os.ReadFile(p.Report + record.Suffix)
-	if err != nil || json.Unmarshal(data, &kept) != nil || kept.Outcome != cutover.Succeeded || kept.FrozenSeconds != r.FrozenSeconds {
+	if err != nil || json.Unmarshal(data, &kept) != nil ||
+		kept.Outcome != cutover.Succeeded || kept.FrozenSeconds != r.FrozenSeconds {
 		t.Errorf("the report that is kept says %s, %v", data, err)
 	}
 	waitFor(t, "the service has ended", func() bool { return !answers(socket) })
@@ -171,7 +175,8 @@ func TestCutover(t *testing.T) {
 		t.Error(err)
 	}
 	var over *TakenOverError
-	if err := Run(t.Context(), config); !errors.As(err, &over) || over.Report != p.Report || over.Mark != filepath.Join(state, record.TakenOver) {
+	if err := Run(t.Context(), config); !errors.As(err, &over) || over.Report != p.Report ||
+		over.Mark != filepath.Join(state, record.TakenOver) {
 		t.Errorf("started again: %v", err)
 	}
 }
@@ -191,7 +196,8 @@ func TestCutoverFindsDrift(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := cutOver(t, socket, a.plan())
-	if r.Outcome != cutover.Aborted || !strings.Contains(r.Reason, "1 path is not equal at the destination, such as kept: differs: ") {
+	if want := "1 path is not equal at the destination, such as kept: differs: "; r.Outcome != cutover.Aborted ||
+		!strings.Contains(r.Reason, want) {
 		t.Errorf("%s: %s", r.Outcome, r.Reason)
 	}
 	if !strings.HasPrefix(a.thawed(), "verifying: ") || strings.Count(a.thawed(), "\n") != 1 {

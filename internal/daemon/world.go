@@ -176,7 +176,9 @@ func (w world) Writes(ctx context.Context) (cutover.Writes, error) {
 
 // Writers looks through /proc.
 func (w world) Writers(ctx context.Context) (cutover.Writers, error) {
-	found, unseen, err := openfiles.Writers(ctx, openfiles.Options{Dir: w.s.c.Source, OneFileSystem: w.s.c.Engine.OneFileSystem})
+	found, unseen, err := openfiles.Writers(ctx, openfiles.Options{
+		Dir: w.s.c.Source, OneFileSystem: w.s.c.Engine.OneFileSystem,
+	})
 	r := cutover.Writers{Unseen: unseen}
 	for _, p := range found {
 		one := cutover.Writer{PID: p.PID, Command: p.Command}
