@@ -60,7 +60,10 @@ func (x *linkIndex) see(c *child, live bool) []string {
 	case ctime == l.ctime:
 		return nil
 	case ctime < l.ctime:
-		return []string{c.entry.Path} // a newer state was seen by another name: this look at it is stale
+		// Either another name was seen in a newer state, and this look at it is stale; or the clock was set back, and
+		// this state is the newest. In both cases another look at all of them tells.
+		l.ctime = ctime
+		return slices.Collect(maps.Keys(l.names))
 	}
 	l.ctime = ctime
 	return l.others(c.entry.Path)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
 
@@ -33,4 +34,27 @@ func TestChangeByALaterName(t *testing.T) {
 	write(t, later, "other content")
 	e.Changed(queue.Item{Kind: queue.Path, Path: "later"})
 	settles(t, src, dst)
+}
+
+// Whatever the clock does, all names are looked at in the newest state, and then there is an end of it.
+func TestLinkedNamesSettleWhenTheClockIsSetBack(t *testing.T) {
+	x := newLinkIndex()
+	look := func(name string, ctime int64) []string {
+		return x.see(&child{entry: flist.Entry{Path: name, Mode: 0o100644}, version: version{ctime: ctime}, nlink: 2}, true)
+	}
+	look("a", 1000)
+	look("b", 1000)
+	todo := look("a", 10) // changed after the clock was set back by much
+	seen := map[string]bool{}
+	for n := 0; len(todo) > 0; n++ {
+		if n > 10 {
+			t.Fatalf("no end: %q", todo)
+		}
+		name := todo[0]
+		seen[name] = true
+		todo = append(todo[1:], look(name, 10)...)
+	}
+	if !seen["b"] {
+		t.Error("the other name was not looked at")
+	}
 }
