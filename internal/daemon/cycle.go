@@ -122,4 +122,4 @@ func (o observer) Failed(path string, err error) {
 	o.s.log.Warn("not copied", "path", path, "err", err)
 }
 
-func (o observer) Note(text string) { o.s.log.Warn(text) }
+func (o observer) Note(text string) { o.s.notes.say(text) }

@@ -61,6 +61,7 @@ type service struct {
 	counted  int64 // bytes that sent has; guarded by now.mu
 	now      present
 	deleted  transfer.DeleteHistory
+	notes    notes
 	tables   chan *ratelimit.Timetable // to keepLimit
 
 	end      context.CancelCauseFunc // ends Run
@@ -91,6 +92,7 @@ func run(ctx context.Context, c Config, task func(*service)) error {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.notes.log = s.log
 	if s.cutting == nil {
 		s.cutting = new(atomic.Int32)
 	}
