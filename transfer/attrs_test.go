@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,4 +287,39 @@ func settlesAttrs(t *testing.T, src, dst string) {
 		}
 	}
 	treetest.Equal(t, src, dst, treetest.Options{Ignore: treetest.HardLinks})
+}
+
+// Values that change while they are asked for, on files that share them: in the end every file has its own.
+func TestFollowAttributesThatChangeWhileTheyAreSent(t *testing.T) {
+	src := treetest.TempDir(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := []string{strings.Repeat("one", 50), strings.Repeat("two", 500), strings.Repeat("three", 3000), "short"}
+	var paths []string
+	for i := range 60 {
+		p := fmt.Sprintf("d%d/f%d", i%5, i)
+		treetest.Write(t, src, treetest.File(p, "x", treetest.Xattr("user.a", values[0]), treetest.Xattr("user.b", values[1])))
+		paths = append(paths, p)
+	}
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: treetest.TempDir(t)}}})
+	f := follow(t, src, url, withAttrs)
+	pace := time.NewTicker(2 * time.Millisecond) // while sessions run
+	defer pace.Stop()
+	for i := range 3000 {
+		if i%10 == 0 {
+			<-pace.C
+		}
+		p := paths[rng.IntN(len(paths))]
+		name := []string{"user.a", "user.b", "user.c"}[rng.IntN(3)]
+		var err error
+		if rng.IntN(5) == 0 {
+			err = unix.Removexattr(filepath.Join(src, p), name)
+		} else {
+			err = unix.Setxattr(filepath.Join(src, p), name, []byte(values[rng.IntN(len(values))]), 0)
+		}
+		if err != nil && err != unix.ENODATA {
+			t.Fatal(err)
+		}
+		f.Changed(queue.Item{Kind: queue.Path, Path: p})
+	}
+	settlesAttrs(t, src, dst)
 }
