@@ -140,7 +140,7 @@ func (d *deletions) spendOn(o outcome) {
 		return
 	}
 	n := o.b.deleted
-	if o.err != nil && len(o.report.Results) > 0 {
+	if o.err != nil && len(o.report.Results) > 0 && !refusesMissing(o.err) {
 		n = max(n, o.b.allowed)
 	}
 	d.spend(n, time.Now())

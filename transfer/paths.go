@@ -48,6 +48,7 @@ type lookup struct {
 	since   time.Time
 	doomed  []string  // nothing here, and to be deleted by a session for that
 	gone    []string  // nothing here, and nothing to delete there
+	pruned  []string  // nothing here, and the server cannot delete by name
 	failed  []failure // cannot be read
 	below   []claim   // gone with a directory above
 	linked  []child   // may have other names
@@ -136,6 +137,14 @@ func (l *lookup) add(it queue.Item) {
 
 // remove lists p, which is in directory d, as one to be deleted at the destination.
 func (l *lookup) remove(p string, d *dir) {
+	if l.e.following && l.e.noMissing.Load() {
+		if l.given.way[p] {
+			l.failed = append(l.failed, failure{p, errInTheWay})
+		} else {
+			l.pruned = append(l.pruned, p)
+		}
+		return
+	}
 	if l.e.guard != nil && !l.given.deletes {
 		l.doomed = append(l.doomed, p)
 		return
@@ -204,6 +213,9 @@ func (e *Engine) settleLookup(l *lookup) {
 	for _, p := range l.gone {
 		e.counters.vanished.Add(1)
 		e.done(p)
+	}
+	for _, p := range l.pruned {
+		e.pruneAbove(p)
 	}
 	for _, p := range l.doomed {
 		e.doom(p, false)

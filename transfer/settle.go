@@ -76,6 +76,8 @@ func (e *Engine) settle(o outcome) error {
 	switch {
 	case kindOf(o.err) == rsync.KindStuck && !b.deletes:
 		e.stuck(b, pending)
+	case e.following && b.missing && refusesMissing(o.err):
+		e.byDirectories(b, pending)
 	case o.err != nil:
 		return e.broken(o, pending, got)
 	case waiting > 0:
