@@ -138,13 +138,17 @@ func (f *fault) run(t *testing.T) {
 		treetest.Mutate(t, rng, p.src, 8)
 	}
 	change()
+	many(t, filepath.Join(p.src, "old"), 40) // to be deleted
 	s := follow(t, p.src, p.dst, p.relay.URL("m/dest"), append([]string{"--log-level=debug"}, f.flags...)...)
 	s.options.Ignore |= f.ignore
 	s.converged()
 
 	before := len(s.lines())
 	f.begin(t, p)
-	many(t, filepath.Join(p.src, "many"))
+	many(t, filepath.Join(p.src, "many"), 400)
+	for i := range 30 {
+		must(t, os.Remove(filepath.Join(p.src, "old", fmt.Sprint(i))))
+	}
 	if f.words != nil {
 		s.await(fmt.Sprintf("it says what is wrong, with one of %q", f.words), func() error { return s.says(f.words) })
 	}
@@ -160,11 +164,11 @@ func (f *fault) run(t *testing.T) {
 }
 
 // many are more files, and bytes, than the small destinations hold.
-func many(t *testing.T, dir string) {
+func many(t *testing.T, dir string, n int) {
 	t.Helper()
 	must(t, os.MkdirAll(dir, 0o755))
 	content := []byte(strings.Repeat("0123456789abcdef", 20<<10/16))
-	for i := range 400 {
+	for i := range n {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), content, 0o644))
 	}
 }

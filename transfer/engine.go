@@ -48,40 +48,23 @@ type Engine struct {
 	trees    []listJob   // Dirs and Trees of live changes, in flight
 	guard    *deletions  // nil: not following, or without a limit
 
-	following   bool      // until ctx ends
-	changed     time.Time // when the last change came
-	pace        pace      // of sessions for changes
-	paused      bool
-	links       linkIndex
-	ledger      ledger
-	sending     map[*batch]struct{} // given to sessions
-	plainly     plainly
-	outage      outage
-	trouble     trouble
-	asked       chan func()
-	inbox       inbox
-	round       bool      // directories are locked to be pruned
-	roundSize   int       // how many of them
-	roundTaken  int       // so far
-	pruneLists  int       // of them, how many are being listed
-	following   bool      // until ctx ends
-	changed     time.Time // when the last change came
-	pace        pace      // of sessions for changes
-	paused      bool
-	links       linkIndex
-	searching   bool // names of inodes are
-	searchAfter time.Time
-	searches    chan map[link]struct{} // to the searcher, which has room for the only one
-	plainly     plainly
-	outage      outage
-	noMissing   atomic.Bool // the server takes no names to be deleted
-	trouble     trouble
-	asked       chan func()
-	inbox       inbox
-	round       bool // directories are locked to be pruned
-	roundSize   int  // how many of them
-	roundTaken  int  // so far
-	pruneLists  int  // of them, how many are being listed
+	following  bool      // until ctx ends
+	changed    time.Time // when the last change came
+	pace       pace      // of sessions for changes
+	paused     bool
+	links      linkIndex
+	ledger     ledger
+	sending    map[*batch]struct{} // given to sessions
+	plainly    plainly
+	outage     outage
+	noMissing  atomic.Bool // the server takes no names to be deleted
+	trouble    trouble
+	asked      chan func()
+	inbox      inbox
+	round      bool // directories are locked to be pruned
+	roundSize  int  // how many of them
+	roundTaken int  // so far
+	pruneLists int  // of them, how many are being listed
 
 	listing    int // directories being listed
 	running    [2]int

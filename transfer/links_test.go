@@ -40,7 +40,7 @@ func TestChangeByALaterName(t *testing.T) {
 func TestLinkedNamesSettleWhenTheClockIsSetBack(t *testing.T) {
 	x := newLinkIndex()
 	look := func(name string, ctime int64) []string {
-		return x.see(&child{entry: flist.Entry{Path: name, Mode: 0o100644}, version: version{ctime: ctime}, nlink: 2}, true)
+		return x.see(&child{entry: flist.Entry{Path: name, Mode: 0o100644}, version: version{Ctime: ctime}, nlink: 2}, true)
 	}
 	look("a", 1000)
 	look("b", 1000)
