@@ -405,6 +405,9 @@ func TestAttrs(t *testing.T) {
 	if out, err := exec.Command("setfacl", "-m", "u:5:r", filepath.Join(dst, "acl")).CombinedOutput(); err != nil {
 		t.Fatalf("setfacl: %v: %s", err, out)
 	}
-	_, rec = tree(t, src, url, with)
-	named(t, rec, ".f........x xattr", ".f........x long", ".f........x more", ".f........x gone", ".d........x d/", ".f.......a. acl")
+	for _, dest := range []string{url, dst} {
+		_, rec = tree(t, src, dest, with)
+		named(t, rec, ".f........x xattr", ".f........x long", ".f........x more", ".f........x gone", ".d........x d/",
+			".f.......a. acl")
+	}
 }

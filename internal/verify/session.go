@@ -124,6 +124,8 @@ func (v *Verifier) options() rsync.Options {
 	o.DryRun, o.Itemize, o.Checksum = true, true, true
 	o.Delete, o.Force, o.IgnoreErrors, o.MaxDelete = !v.cfg.NoExtra, !v.cfg.NoExtra, !v.cfg.NoExtra, -1
 	o.Acks, o.Inplace, o.PartialDir, o.Existing, o.IgnoreExisting = false, false, "", false, false
+	// What is about writing files only asks for things that a server may not have.
+	o.Compress, o.Sparse, o.Preallocate, o.Fsync, o.Fuzzy, o.TempDir = false, false, false, false, false, ""
 	o.WholeFile, o.IgnoreTimes, o.SizeOnly, o.DeleteMissing, o.Mkpath = false, false, false, false, false
 	if v.cfg.NanosecondsAuto {
 		o.ModifyWindow = -1
