@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -62,7 +63,7 @@ func TestSecondPassKnows(t *testing.T) {
 	first, _ := remembered(t, src, url, state)
 	equal(t, src, dst)
 	second, rec := remembered(t, src, url, state)
-	if second.Sessions != 1 {
+	if second.Sessions != 1 { // not counting the one that asks for a few names
 		t.Errorf("%d sessions, where the first one alone finds out about the server", second.Sessions)
 	}
 	if second.Found != first.Found || second.TotalSize != first.TotalSize {
@@ -124,9 +125,38 @@ func TestChangesBetweenPasses(t *testing.T) {
 			change(t, src)
 			remembered(t, src, url, state)
 			equal(t, src, dst)
-			sum, _ := remembered(t, src, url, state)
+			remembered(t, src, url, state)
 			equal(t, src, dst)
-			_ = sum
+		})
+	}
+}
+
+// A destination that was emptied, or replaced by another one, is filled again, though nothing changed here.
+func TestDestinationWasReplaced(t *testing.T) {
+	for name, replace := range map[string]func(dst string) error{
+		"gone":       os.RemoveAll,
+		"other disk": func(dst string) error { return errors.Join(os.RemoveAll(dst), os.Mkdir(dst, 0o755)) },
+		"cleared": func(dst string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(dst, "a")), os.RemoveAll(filepath.Join(dst, "b")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, state := t.TempDir(), t.TempDir()
+			for _, d := range []string{"a", "b", "c"} {
+				write(t, filepath.Join(src, d, "file"), d)
+			}
+			url, dst, _ := daemon(t, rsynctest.Config{})
+			old(t)
+			remembered(t, src, url, state)
+			if err := replace(dst); err != nil {
+				t.Fatal(err)
+			}
+			_, rec := remembered(t, src, url, state)
+			equal(t, src, dst)
+			if len(rec.notes) != 1 {
+				t.Errorf("notes: %q", rec.notes)
+			}
 		})
 	}
 }

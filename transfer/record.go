@@ -196,12 +196,5 @@ func (e *Engine) vanished(l listed) {
 func (e *Engine) renew(l *filter.List) {
 	e.cfg.Filter = l
 	e.ledger.ruled.Store(l != nil && l.HasMerge())
-	e.ledger.distrusted.Store(true)
-	e.ledger.ask(func(s *catalogue.Store) error {
-		id, err := e.cfg.identity()
-		if err != nil {
-			return err
-		}
-		return s.Renew(id)
-	})
+	e.distrust()
 }

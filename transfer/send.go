@@ -135,7 +135,7 @@ func (e *Engine) prime(ctx context.Context) error {
 			if e.cfg.NanosecondsAuto && e.protocol < 31 {
 				e.session.ModifyWindow = 0
 			}
-			return nil
+			return e.witness(ctx)
 		case kindOf(err) == rsync.KindRefused && e.cfg.NanosecondsAuto && e.session.ModifyWindow < 0:
 			// Before 3.1.3 there was no such option; whole seconds are what such a server can compare. If it was
 			// another option, it is refused again.
