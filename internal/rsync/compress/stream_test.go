@@ -327,3 +327,23 @@ func TestRecordedSessions(t *testing.T) {
 		}
 	}
 }
+
+// A run of any length can be taken back its last four bytes, wherever the chunks before it were cut.
+func TestEndOfRun(t *testing.T) {
+	random := noise(1, bufferSize+100)
+	for n := bufferSize - 40; n < bufferSize+10; n++ {
+		send(t, Zlibx, 1, 32, 20_000, false, []part{literal(random[:n])})
+	}
+}
+
+// However many blocks go by, no more is kept of them than the window.
+func TestSeenIsBounded(t *testing.T) {
+	s := NewStream(wire.NewWriter(new(discard)), Zlib, 0, 32)
+	s.Begin(1<<30, false)
+	for i := range int32(1000) {
+		s.Match(i, make([]byte, 700))
+	}
+	if n := cap(s.codec.(*deflate).seen); n > 2*deflateWindow {
+		t.Errorf("%d bytes kept", n)
+	}
+}
