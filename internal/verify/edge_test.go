@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -232,6 +233,33 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// A server with room for fewer sessions is served by fewer, however long each lasts.
+func TestBusy(t *testing.T) {
+	var entries []treetest.Entry
+	for i := range 200 {
+		entries = append(entries, treetest.File(fmt.Sprintf("d%d/f%d", i%7, i), fmt.Sprint(i)))
+	}
+	src, _, url, _ := pair(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{"max connections": "1"}}}},
+		entries...)
+	sum, rec := tree(t, src, url, func(c *Config) {
+		c.tuning.entries, c.tuning.retryAfter, c.Sessions = 20, time.Millisecond, 6
+	})
+	named(t, rec)
+	if sum.Equal != 208 || sum.Retries == 0 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// A real ssh.
+func TestSSH(t *testing.T) {
+	shell, src, dst := rsynctest.SSHD(t), treetest.TempDir(t), treetest.TempDir(t)
+	sound(t, src)
+	mirror(t, src, dst)
+	want := plant(t, dst)
+	_, rec := tree(t, src, "host:"+dst, func(c *Config) { c.Dialer.RemoteShell = shell })
+	named(t, rec, want...)
+}
+
 // What is here and could not be listed is not called extra, nor what is in it.
 func TestHidden(t *testing.T) {
 	v, rec := verifier(t, t.TempDir(), t.TempDir(), nil)
@@ -329,6 +357,23 @@ func TestPaths(t *testing.T) {
 		}
 		if len(rec.equal) != 8 || sum.Compared != 11 {
 			t.Errorf("%s: %d equal, %d compared", dest, len(rec.equal), sum.Compared)
+		}
+	}
+}
+
+// Where extra names do not count, nobody asks for them.
+func TestNoExtra(t *testing.T) {
+	src, dst, url, _ := pair(t, rsynctest.Config{}, treetest.File("d/a", "a"))
+	still(t, func() { check(t, os.WriteFile(filepath.Join(dst, "d/extra"), nil, 0o644)) }, filepath.Join(dst, "d"))
+	for _, dest := range []string{url, dst} {
+		v, rec := verifier(t, src, dest, func(c *Config) { c.NoExtra = true })
+		_, err := v.Tree(t.Context(), ".", rec)
+		check(t, err)
+		_, err = v.Paths(t.Context(), slices.Values([]Item{{Path: "d/extra"}, {Path: "d", Names: true}}), rec)
+		check(t, err)
+		named(t, rec)
+		if _, ok := rec.equal["d/extra"]; !ok {
+			t.Errorf("%s: what is gone is not answered", dest)
 		}
 	}
 }

@@ -107,6 +107,10 @@ func (f *filler) itemGone(p, top string, parent *dir) error {
 	if f.leftOut(parent, top, false) || f.leftOut(parent, top, true) {
 		return nil
 	}
+	if f.v.cfg.NoExtra {
+		f.equal(p, Proof{})
+		return nil
+	}
 	const deleteMissing = 31 // the first protocol whose servers can be asked for a path that is gone
 	if f.terms.protocol < deleteMissing {
 		f.uncompared(p, errTooOld)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,10 +16,11 @@ import (
 
 // A run is one comparison: rounds of the same work, each over what changed during the one before.
 type run struct {
-	v     *Verifier
-	terms terms
-	opts  rsync.Options
-	sums  sync.Pool // of *delta.FileSum, for a destination on this machine: there is one hash there
+	v      *Verifier
+	terms  terms
+	opts   rsync.Options
+	active atomic.Int32 // sessions
+	sums   sync.Pool    // of *delta.FileSum, for a destination on this machine: there is one hash there
 	scopes
 
 	mu    sync.Mutex // guards the rest, and the sink's methods

@@ -183,6 +183,7 @@ func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed fun
 		if x, ok := ev.(*extras); ok {
 			x.seen = 0
 		}
+		others := r.active.Add(1) > 1
 		report, err := r.v.dest.Send(ctx, &rsync.Batch{
 			Entries: b.entries,
 			Open:    func(i int) (rsync.File, error) { return r.open(ctx, b, i) },
@@ -191,6 +192,7 @@ func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed fun
 			Xattr:   func(i int, name string) ([]byte, error) { return r.v.cfg.Root.Xattr(b.entries[i].Path, name) },
 			Events:  ev,
 		}, o, agreed)
+		r.active.Add(-1)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -199,6 +201,10 @@ func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed fun
 			return report, nil
 		}
 		r.v.log.Debug("session failed", "err", err, "try", try)
+		if busy(err) && others {
+			// The server has room for fewer: this one takes its turn when another has ended.
+			try, wait = 0, r.v.cfg.tuning.retryAfter
+		}
 		if try == sessionTries || !worthRetry(err, r.terms.protocol != 0) {
 			return nil, err
 		}
@@ -207,6 +213,11 @@ func (r *run) deliver(ctx context.Context, b *batch, o rsync.Options, agreed fun
 		}
 		wait = min(2*wait, retryAfterMax)
 	}
+}
+
+func busy(err error) bool {
+	var session *rsync.Error
+	return errors.As(err, &session) && session.Kind == rsync.KindBusy
 }
 
 // worthRetry reports whether a session that failed may do better at another time. The first one, which is to find out

@@ -57,7 +57,7 @@ type Config struct {
 	NanosecondsAuto bool
 	// IgnoreUnsupported goes on without extended attributes, or without ACLs, where the destination does not have them.
 	IgnoreUnsupported bool
-	// NoExtra leaves out what is at the destination and not here.
+	// NoExtra leaves out what is at the destination and not here: a path that is gone here counts as equal.
 	NoExtra bool
 
 	Filter        *filter.List // what is excluded is neither compared nor extra; nil: no rules
@@ -129,7 +129,7 @@ type Sink interface {
 
 // A Proof says what was equal.
 type Proof struct {
-	Version scan.Stat // zero: the path exists on neither side
+	Version scan.Stat // zero: the path is gone here, and at the destination too unless that does not count
 	// Digest of the content of a regular file, of Hash; nil if only attributes were compared.
 	Digest []byte
 	Hash   delta.Hash
