@@ -1,6 +1,7 @@
 package attr
 
 import (
+	"bytes"
 	"strconv"
 	"sync"
 	"unsafe"
@@ -104,13 +105,17 @@ func removeAt(dir int, name, attr []byte) error {
 
 // Get returns the value of one attribute; unix.ENODATA when there is none of that name.
 func Get(dir int, name, attr string) ([]byte, error) {
-	buf := make([]byte, MaxValue)
-	n, err := get(dir, name, attr, buf)
+	buf := buffers.Get().(*[MaxValue]byte)
+	defer buffers.Put(buf)
+	n, err := get(dir, name, attr, buf[:])
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte(nil), buf[:n]...), nil
+	return bytes.Clone(buf[:n]), nil
 }
+
+// buffers are large enough for any value: there is no asking for its size beforehand, which may be another by then.
+var buffers = sync.Pool{New: func() any { return new([MaxValue]byte) }}
 
 func get(dir int, name, attr string, buf []byte) (int, error) {
 	if calls() {
