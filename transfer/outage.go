@@ -129,6 +129,19 @@ func (e *Engine) wrote(p string) {
 	}
 }
 
+// mayHaveWritten notes what a broken session was not heard to have written, and will find up to date if it did. What
+// follows changes looks at the content anyway.
+func (e *Engine) mayHaveWritten(b *batch, pending []bool) {
+	if b.live {
+		return
+	}
+	for i := range pending {
+		if pending[i] {
+			e.wrote(b.entries[i].Path)
+		}
+	}
+}
+
 // checked reports whether it, taken from the queue, is to be compared by checksum.
 func (o *outage) checked(it queue.Item) bool {
 	if len(o.checks) == 0 {

@@ -201,3 +201,37 @@ func TestOutageComparesWholeDirectories(t *testing.T) {
 		return has(filepath.Join(dst, "a/b/file"), "by the pass") && has(filepath.Join(dst, "a/file"), "above")
 	})
 }
+
+// lastWordLost has the first session about a path do all its work, and break before it is heard to have done it.
+type lastWordLost struct {
+	destination
+	path string
+	lost *atomic.Bool
+}
+
+func (l lastWordLost) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	r, err := l.destination.Send(ctx, b, o)
+	for i := range b.Entries {
+		if b.Entries[i].Path == l.path && l.lost.CompareAndSwap(false, true) {
+			return &rsync.Report{Results: make([]rsync.Result, len(b.Entries))}, &rsync.Error{Kind: rsync.KindDial, Err: os.ErrDeadlineExceeded}
+		}
+	}
+	return r, err
+}
+
+// What the pass had sent when the destination crashed looks up to date afterwards.
+func TestWhatWasInFlightAtAnOutageIsCompared(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/first"), "by the pass")
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	c, _ := config(t, src, url, deleting)
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var checks atomic.Int64
+	e.dest = watched{lastWordLost{e.dest, "d/first", new(atomic.Bool)}, &checks}
+	following(t, e)
+	waitFor(t, func() bool { return checks.Load() > 0 })
+	settles(t, src, dst)
+}

@@ -259,6 +259,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	if e.following && e.outage.unreached(o.err, time.Now()) {
 		e.away(o.err, time.Now())
 	}
+	e.mayHaveWritten(b, pending)
 	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
 	e.counters.retries.Add(1)
