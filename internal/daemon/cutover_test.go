@@ -104,6 +104,9 @@ func following(t *testing.T, edit ...func(*Config)) (a *app, socket, dst string,
 	t.Helper()
 	src := t.TempDir()
 	treetest.Write(t, src, treetest.File("kept", "not written by anybody\n"))
+	for i := range 300 {
+		treetest.Write(t, src, treetest.File(fmt.Sprintf("still/%d/%d", i%60, i), "nor these\n"))
+	}
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	dst = filepath.Join(s.Dir("m"), "dest")
 	a = startApp(t, src)
@@ -124,16 +127,19 @@ func TestCutover(t *testing.T) {
 
 	p := a.plan()
 	p.Rehearse = true
-	if r := cutOver(t, socket, p); r.Outcome != cutover.Fits || r.PredictedSeconds <= 0 || r.Verified.Files == 0 {
+	r := cutOver(t, socket, p)
+	if r.Outcome != cutover.Fits || r.PredictedSeconds <= 0 || r.Verified.Files == 0 {
 		t.Fatalf("rehearsal: %s: %s", r.Outcome, r.Reason)
 	}
 	if a.thawed() != "" {
 		t.Error("a rehearsal ran a hook")
+	} else if r.Settled.Entries < 300 {
+		t.Errorf("settled after %d entries", r.Settled.Entries)
 	}
 
 	p = a.plan()
 	p.GoHook = "echo no; exit 3"
-	r := cutOver(t, socket, p)
+	r = cutOver(t, socket, p)
 	if r.Outcome != cutover.Aborted || r.Reason != "the go hook failed: exit status 3" {
 		t.Fatalf("%s: %s", r.Outcome, r.Reason)
 	}
@@ -159,6 +165,9 @@ func TestCutover(t *testing.T) {
 	r = cutOver(t, socket, p)
 	if r.Outcome != cutover.Succeeded {
 		t.Fatalf("%s: %s", r.Outcome, r.Reason)
+	}
+	if r.Settled.Entries < 300 {
+		t.Errorf("settled after %d entries", r.Settled.Entries)
 	}
 	taken := treetest.Snapshot(t, filepath.Join(a.marks, "taken"), plain)
 	if diff := treetest.Diff(treetest.Snapshot(t, a.dir, plain), taken); diff != "" {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/syncd/syncd/internal/cutover"
 	"github.com/syncd/syncd/internal/scan"
@@ -31,15 +32,57 @@ func (w world) Verify(ctx context.Context, scope cutover.Scope) (cutover.Verifie
 	defer v.Close()
 	p := &proof{concern: w.s.writes.concern}
 	sum, err := v.Tree(ctx, ".", p)
+	if err == nil && w.plan.Rehearse {
+		err = p.again(ctx, v)
+	}
 	p.Files, p.Bytes, p.Digest = sum.Files, sum.Bytes, sum.Hash.String()
 	p.Proven, p.Entries, p.Complete = sum.Proven, sum.Compared, err == nil
 	return p.Verified, err
+}
+
+// While the source is written, so is the destination: the temporary names of what is being sent are seen there. What is
+// found different is looked at so often again, so much later, if it is not more than can be the case.
+const (
+	againTimes = 3
+	againAfter = 300 * time.Millisecond
+	againMost  = 1000
+)
+
+// again leaves of the differences of a rehearsal those that stay.
+func (p *proof) again(ctx context.Context, v *verify.Verifier) error {
+	for range againTimes {
+		if p.Verified.Different == 0 || p.Verified.Different > againMost {
+			return nil
+		}
+		select {
+		case <-time.After(againAfter):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		left := &proof{concern: p.concern}
+		items := func(yield func(verify.Item) bool) {
+			for _, path := range p.paths {
+				if !yield(verify.Item{Path: path}) {
+					return
+				}
+			}
+		}
+		if _, err := v.Paths(ctx, items, left); err != nil {
+			return err
+		}
+		p.Changed += max(0, p.Verified.Different-left.Verified.Different)
+		p.Skipped += left.Skipped
+		p.Verified.Uncompared = append(p.Verified.Uncompared, left.Verified.Uncompared...)
+		p.Verified.Different, p.Differences, p.paths = left.Verified.Different, left.Differences, left.paths
+	}
+	return nil
 }
 
 // A proof gathers what a verification finds (verify.Sink).
 type proof struct {
 	cutover.Verified
 	concern func(path string) bool // whether it has been written meanwhile
+	paths   []string               // that differ, the first of them
 }
 
 func (p *proof) Equal(string, verify.Proof) {}
@@ -58,6 +101,9 @@ func (p *proof) Different(d verify.Difference) {
 		what = "is missing at the destination"
 	}
 	note(&p.Differences, d.Path, what)
+	if len(p.paths) < againMost {
+		p.paths = append(p.paths, d.Path)
+	}
 }
 
 func (p *proof) Uncompared(path string, err error) {

@@ -18,6 +18,9 @@ import (
 // How often a state of the engine is looked at that is waited for while the source is frozen.
 const lookEvery = 10 * time.Millisecond
 
+// Between two steps of a pass a look may find none: so many in a row mean that there is none.
+const calmLooks = 5
+
 // world is a service as a cutover sees it (cutover.World).
 type world struct {
 	s    *service
@@ -118,8 +121,9 @@ func (w world) Settle(ctx context.Context) (cutover.Settled, error) {
 		return cutover.Settled{}, err
 	}
 	before, sent := e.Progress(), w.s.changes.Load()
+	begun := time.Now()
 	e.Changed(queue.Item{Kind: queue.Tree, Path: "."})
-	snap, err := w.passed(ctx)
+	snap, err := w.passed(ctx, begun)
 	if err != nil {
 		return cutover.Settled{}, err
 	}
@@ -132,25 +136,27 @@ func (w world) Settle(ctx context.Context) (cutover.Settled, error) {
 	return s, nil
 }
 
-// passed waits until the pass has ended, and what was queued by then is acknowledged or has failed. In a rehearsal what
-// changes all the time is not waited for.
-func (w world) passed(ctx context.Context) (snap transfer.Snapshot, err error) {
-	var end time.Time
+// passed waits until a pass that was asked for at begun is over: until the engine is idle, or nothing but failures is
+// left. In a rehearsal the engine is never idle: there it is waited for that no pass runs, and that what was queued by
+// then is acknowledged.
+func (w world) passed(ctx context.Context, begun time.Time) (snap transfer.Snapshot, err error) {
+	var calm int      // looks in a row without a pass
+	var end time.Time // of the first of them
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if snap, err = w.snapshot(ctx); err != nil {
+		if snap, err = w.snapshot(ctx); err != nil || snap.Idle {
 			return snap, err
 		}
+		changing := w.plan.Rehearse && snap.Queue.Failing > 0 // as old as it likes
+		calm++
 		switch {
-		case snap.Idle:
-			return snap, nil
-		case snap.Passing && end.IsZero():
-		case end.IsZero():
+		case snap.Passing || !after(snap.Oldest, begun) && !changing:
+			calm = 0
+		case calm == 1:
 			end = time.Now()
-		case snap.Oldest.IsZero(), snap.Oldest.After(end):
-			return snap, nil
-		case snap.Queue.InFlight == 0 && (len(failing(snap)) > 0 || w.plan.Rehearse && snap.Queue.Failing > 0):
+		case calm < calmLooks:
+		case w.plan.Rehearse && (changing || after(snap.Oldest, end)), len(failing(snap)) > 0 && snap.Queue.InFlight == 0:
 			return snap, nil
 		}
 		select {
@@ -160,6 +166,9 @@ func (w world) passed(ctx context.Context) (snap transfer.Snapshot, err error) {
 		}
 	}
 }
+
+// after reports whether the oldest of all changes, if there is one, came after t.
+func after(oldest, t time.Time) bool { return oldest.IsZero() || oldest.After(t) }
 
 // Writes are what the watcher has named since Sync.
 func (w world) Writes(ctx context.Context) (cutover.Writes, error) {
