@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/attr"
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
@@ -196,6 +197,44 @@ func TestUnsupportedAttributes(t *testing.T) {
 				t.Errorf("the probe is still there: %+v", left)
 			}
 		})
+	}
+}
+
+// What was remembered while the destination did not have attributes says nothing once it has them.
+func TestUnsupportedAttributesAreNotRemembered(t *testing.T) {
+	src, state := treetest.TempDir(t), t.TempDir()
+	treetest.Write(t, src, treetest.File("d/f", "x", treetest.Xattr("user.a", "1")))
+	url, dst, _ := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
+		{Name: "m", Path: treetest.TempDir(t), Options: map[string]string{"refuse options": "xattrs"}},
+		{Name: "with", Path: treetest.TempDir(t)}}})
+	run := func(dest string) (opened catalogue.Opened) {
+		t.Helper()
+		var store *catalogue.Store
+		_, rec := pass(t, src, dest, func(c *Config) {
+			c.Session.Xattrs, c.IgnoreUnsupported = true, true
+			var err error
+			if opened, err = c.Remember(state, false); err != nil {
+				t.Fatal(err)
+			}
+			store = c.Catalogue
+		})
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rec.clean(t)
+		return opened
+	}
+	run(url)
+	if !exists(t, filepath.Join(dst, "d/f")) {
+		t.Fatal("nothing was copied")
+	}
+	if opened := run(url); !opened.Fresh {
+		t.Errorf("believed of a destination without attributes: %+v", opened)
+	}
+	with := strings.Replace(url, "/m/", "/with/", 1)
+	run(with)
+	if opened := run(with); opened.Fresh {
+		t.Errorf("not believed of a destination with attributes: %+v", opened)
 	}
 }
 

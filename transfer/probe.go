@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/syncd/syncd/internal/attr"
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 )
@@ -144,4 +145,16 @@ func (e *Engine) without(w attr.Which, err error) {
 		what = "ACLs are"
 	}
 	e.tell.note(fmt.Sprintf("%s not copied: %v", what, err))
+	// What is remembered from now on is no word for them, should the destination have them one day.
+	if e.ledger.ask(func(s *catalogue.Store) error {
+		c := e.cfg
+		c.Session.Xattrs, c.Session.ACLs = e.session.Xattrs, e.session.ACLs
+		id, err := c.identity()
+		if err != nil {
+			return err
+		}
+		return s.Renew(id)
+	}) {
+		e.ledger.distrusted.Store(true)
+	}
 }
