@@ -165,7 +165,9 @@ func (m *model) ended(f *modelFlight) { delete(m.flights, f.Path) }
 
 // step makes one random move.
 func (m *model) step() {
-	switch m.next(20) {
+	switch m.next(21) {
+	case 20:
+		m.seize()
 	case 0, 1, 2, 3, 4:
 		it := Item{Path, m.anyPath()}
 		if k := Kind(m.next(12)) + Self; k <= Tree {
@@ -236,12 +238,15 @@ func (m *model) take() {
 }
 
 // pending returns copies of the nodes with live items.
-func (m *model) pending() (found []*node) {
+func (m *model) pending() []*node {
+	return slices.DeleteFunc(m.everyPending(), func(n *node) bool { return !n.live })
+}
+
+// everyPending returns copies of the nodes with pending items.
+func (m *model) everyPending() (found []*node) {
 	add := func(n *node) {
-		if n.live {
-			c := *n
-			found = append(found, &c)
-		}
+		c := *n
+		found = append(found, &c)
 	}
 	if m.q.root.where != nowhere {
 		add(m.q.root)
@@ -400,6 +405,30 @@ func (m *model) lock() {
 	}
 	if free {
 		m.locks[p] = true
+	}
+}
+
+// seize takes a path at once, which it may only if nothing is left to do there.
+func (m *model) seize() {
+	p := m.anyPath()
+	there := Item{Tree, p}
+	free := m.q.Trees() == 0
+	for _, f := range m.flights {
+		free = free && !overlap(f.Item, Item{Path, p}) && !there.Covers(Item{Path, f.Path})
+	}
+	for l := range m.locks {
+		free = free && !overlap(Item{Tree, l}, there)
+	}
+	for _, n := range m.everyPending() {
+		free = free && !overlap(Item{n.kind, n.path}, Item{Path, p}) && !there.Covers(Item{Path, n.path})
+	}
+	m.note("Seize %s: %v", p, free)
+	if got := m.q.Seize(p, m.now); got != free {
+		m.fatalf("Seize %s is %v", p, got)
+	}
+	if free {
+		m.change(Item{Path, p})
+		m.taken(Item{Path, p}, false)
 	}
 }
 
