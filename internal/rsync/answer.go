@@ -50,6 +50,9 @@ func (x *exchange) request(n int32) error {
 	}
 	if it.flags&itemTransfer == 0 {
 		x.announce(&it, e)
+		if f := ItemFlags(it.flags); f&ItemLocal != 0 && f&ItemLink != 0 {
+			x.results[it.place].Link = it.xname
+		}
 		x.echo(&it)
 		return nil
 	}

@@ -69,6 +69,7 @@ type Result struct {
 	State            State
 	Items            ItemFlags // what the server reported; 0 = nothing, so nothing was to be done
 	Err              error     // the reason, for Failed, NotSent, Changed, Skipped
+	Link             string    // path of the entry that the server says it made this one a hard link of (9.3); "" = of none
 	Literal, Matched int64     // bytes of content that were sent, and that the server had already
 }
 
