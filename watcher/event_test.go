@@ -46,7 +46,7 @@ func TestCreateOfKnownDirectory(t *testing.T) {
 	watched, _ := w.root.child("watched")
 	w.own(2, watched)
 	for _, name := range []string{"unwatched", "watched"} {
-		ok(t, w.handle(event{1, unix.IN_CREATE | unix.IN_ISDIR, []byte(name)}))
+		ok(t, w.handle(event{1, unix.IN_CREATE | unix.IN_ISDIR, 0, []byte(name)}))
 	}
 	if w.root.children["unwatched"] == unwatched || w.tasks.open != 1 {
 		t.Errorf("not looked at again; %d tasks", w.tasks.open)
@@ -56,7 +56,7 @@ func TestCreateOfKnownDirectory(t *testing.T) {
 	}
 	// An overflow may have swallowed that the one we know was removed.
 	w.lost()
-	ok(t, w.handle(event{1, unix.IN_CREATE | unix.IN_ISDIR, []byte("watched")}))
+	ok(t, w.handle(event{1, unix.IN_CREATE | unix.IN_ISDIR, 0, []byte("watched")}))
 	if w.root.children["watched"] == watched {
 		t.Error("not looked at again after an overflow")
 	}
@@ -71,15 +71,15 @@ func TestWatchEnds(t *testing.T) {
 	if path, _ := w.pathOf(d); path != "d" {
 		t.Errorf("path %q", path)
 	}
-	ok(t, w.handle(event{2, unix.IN_UNMOUNT, nil}))
-	ok(t, w.handle(event{2, unix.IN_IGNORED, nil}))
+	ok(t, w.handle(event{2, unix.IN_UNMOUNT, 0, nil}))
+	ok(t, w.handle(event{2, unix.IN_IGNORED, 0, nil}))
 	if w.root.children["d"] == d || w.tasks.open != 1 || w.stats.Rescans != 1 {
 		t.Errorf("not looked at: %d tasks, %d rescans", w.tasks.open, w.stats.Rescans)
 	}
 	if path, ok := w.pathOf(d); ok {
 		t.Errorf("it has a path still: %q", path)
 	}
-	if err := w.handle(event{1, unix.IN_IGNORED, nil}); !errors.Is(err, scan.ErrRootChanged) {
+	if err := w.handle(event{1, unix.IN_IGNORED, 0, nil}); !errors.Is(err, scan.ErrRootChanged) {
 		t.Errorf("the root's: %v", err)
 	}
 }

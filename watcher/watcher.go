@@ -31,6 +31,10 @@ type Config struct {
 	// Watcher. Nil skips nothing.
 	Skip func(dir, name string, isDir bool) bool
 
+	// Renamed, if not nil, is called instead of emit, and on the same terms, for renames within the tree of which all is
+	// known that a queue.Rename promises. It is not called for all renames.
+	Renamed func(queue.Rename)
+
 	OneFileSystem bool          // do not watch directories on other file systems than the root's
 	MaxDelay      time.Duration // how long a change of a file still open for writing may wait for its end; 0 = DefaultMaxDelay
 	Log           *slog.Logger  // nil: no log
@@ -54,6 +58,8 @@ type Watcher struct {
 	started chan struct{} // closed when fd is valid
 	ended   chan struct{} // closed when Run is about to return
 	running sync.Once
+
+	caughtUp time.Time // of the reader's goroutine: every event before has been handled
 
 	fd     int // the inotify instance, until closed
 	file   *os.File
@@ -146,6 +152,7 @@ func (w *Watcher) run(ctx context.Context, emit func(queue.Item)) error {
 	}
 	// In the runtime's poller: reading costs no thread, and a deadline ends it.
 	w.fd, w.file, w.emit = fd, os.NewFile(uintptr(fd), "inotify"), emit
+	w.caughtUp = time.Now()
 	mounts, err := openMounts(w.config.Root)
 	if err != nil {
 		w.file.Close()
