@@ -20,6 +20,7 @@ const (
 	copyBig               // the same, large files
 	prune                 // directories to clear of what is not here; carries no data
 	missing               // paths gone here, to be deleted there
+	relink                // renamed files, to be linked there to what they were; carries no data
 )
 
 // A batch is what one session is given. It is built by the engine's goroutine and not changed once sent.
@@ -51,6 +52,11 @@ type batch struct {
 	paths   []queue.Item       // Path and Self, to be looked up
 	answers map[int32][]string // by entry: the paths that it is about
 	missing bool               // has entries that are gone here, to be deleted there
+
+	// Renames without data.
+	renames []*rename // of files: to be looked up
+	tree    *rename   // of a directory: as many sessions as it takes
+	pairs   []pair    // what is in entries
 
 	// With a guard.
 	deletes bool            // paths to be deleted, and nothing else
@@ -227,6 +233,8 @@ func (e *Engine) options(b *batch) rsync.Options {
 		o.PartialDir = DefaultPartialDir
 	}
 	switch b.kind {
+	case relink:
+		o.HardLinks, o.PartialDir = true, ""
 	case prune:
 		o.Delete, o.Existing, o.IgnoreExisting = true, true, true
 		o.Checksum, o.IgnoreTimes, o.PartialDir = false, false, ""

@@ -53,6 +53,7 @@ type Engine struct {
 	pace       pace      // of sessions for changes
 	paused     bool
 	links      linkIndex
+	renames    renames
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
 	plainly    plainly
@@ -128,7 +129,7 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		sending: map[*batch]struct{}{},
+		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
@@ -230,7 +231,10 @@ func (e *Engine) lister(ctx context.Context, in <-chan listJob, out chan<- liste
 func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcome) error {
 	for b := range in {
 		o := outcome{given: b, report: nothing}
-		if o.b, o.found = e.lookedUp(b); o.b != nil {
+		if b.tree != nil {
+			o.b = b
+			o.stale, o.err = e.relinkTree(ctx, b.tree)
+		} else if o.b, o.found = e.lookedUp(b); o.b != nil {
 			o.report, o.err = e.send(ctx, o.b)
 			o.stale = e.stale(o.b)
 		}
@@ -260,6 +264,7 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 			next = e.nextList()
 		}
 		e.flush(next == nil)
+		e.nextRenames(now)
 		e.nextDeletion(now)
 		e.nextSearch(now)
 		lane, b := 0, live
@@ -413,6 +418,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if e.searchable() && (due.IsZero() || e.links.after.Before(due)) {
 		due = e.links.after
+	}
+	if t := e.renames.next(); t.After(now) && (due.IsZero() || t.Before(due)) {
+		due = t
 	}
 	if t, ok := e.queue.NextDue(); ok && t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t

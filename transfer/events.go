@@ -30,7 +30,7 @@ func (v *events) Item(i int, f rsync.ItemFlags) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if isDir(entry.Mode) {
-		if !v.reports(entry, f, primary) {
+		if v.b.kind == relink || !v.reports(entry, f, primary) {
 			return
 		}
 	} else if !primary {

@@ -121,7 +121,16 @@ func (e *Engine) alive() {
 }
 
 // Changed queues what is no longer known to be equal. It does not wait for anything.
-func (e *Engine) Changed(items ...queue.Item) { e.inbox.put(items) }
+func (e *Engine) Changed(items ...queue.Item) {
+	arrived := make([]arrival, len(items))
+	for i, it := range items {
+		arrived[i].Item = it
+	}
+	e.inbox.put(arrived...)
+}
+
+// Renamed is Changed for what a rename stands for. Of a directory, Tree at the new name must follow.
+func (e *Engine) Renamed(r queue.Rename) { e.inbox.put(arrival{rename: &r}) }
 
 // SetFilter gives a following engine other rules, and has the whole tree compared by them: what they no longer leave out
 // must come, and what they leave out now stays as it is at the destination. Nothing that is queued is lost.
@@ -139,13 +148,19 @@ func (e *Engine) SetFilter(ctx context.Context, l *filter.List) error {
 // An inbox is where watchers leave items and the engine finds them.
 type inbox struct {
 	mu    sync.Mutex
-	items []queue.Item
+	items []arrival
 	news  chan struct{} // has one element while items may have some
 }
 
-func (b *inbox) put(items []queue.Item) {
+// An arrival is an item or a rename.
+type arrival struct {
+	queue.Item
+	rename *queue.Rename
+}
+
+func (b *inbox) put(arrived ...arrival) {
 	b.mu.Lock()
-	b.items = append(b.items, items...)
+	b.items = append(b.items, arrived...)
 	b.mu.Unlock()
 	select {
 	case b.news <- struct{}{}:
@@ -154,7 +169,7 @@ func (b *inbox) put(items []queue.Item) {
 }
 
 // take empties the inbox.
-func (b *inbox) take() []queue.Item {
+func (b *inbox) take() []arrival {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	items := b.items
@@ -164,11 +179,15 @@ func (b *inbox) take() []queue.Item {
 
 // receive moves what was left in the inbox to the queue.
 func (e *Engine) receive(now time.Time) {
-	items := e.inbox.take()
-	for _, it := range items {
-		e.queue.Add(it, now)
+	arrivals := e.inbox.take()
+	for _, a := range arrivals {
+		if a.rename != nil {
+			e.renamed(a.rename, now)
+			continue
+		}
+		e.queue.Add(a.Item, now)
 	}
-	if len(items) > 0 {
+	if len(arrivals) > 0 {
 		e.changed, e.roundSize = now, minPruneRound
 	}
 }
@@ -234,7 +253,7 @@ func (e *Engine) stale(b *batch) []queue.Item {
 		}
 		if sent.Link != 0 {
 			// The server asks for the content of one name of a group: the others were not looked at since.
-			if versionOf(&found.Stat) != b.about[i].version {
+			if b.about[i].primary && versionOf(&found.Stat) != b.about[i].version {
 				stale = append(stale, queue.Item{Path: sent.Path})
 			}
 			continue

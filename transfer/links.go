@@ -83,6 +83,9 @@ func (l *linked) others(than string) []string {
 	return slices.DeleteFunc(slices.Collect(maps.Keys(l.names)), func(name string) bool { return name == than })
 }
 
+// knows reports whether an inode has, or had until it was seen last, several names.
+func (x *linkIndex) knows(l link) bool { return x.inodes[l] != nil }
+
 // seeLinks queues the other names of what changed.
 func (e *Engine) seeLinks(children []child, live bool) {
 	if !e.following {

@@ -68,7 +68,7 @@ func (o *outage) unreached(err error, now time.Time) bool {
 // found is told how the opening of a connection ahead of need went, by whoever did it.
 func (e *Engine) found(err error) {
 	e.outage.heard.put(err)
-	e.inbox.put(nil)
+	e.inbox.put() // wakes the engine
 }
 
 // learn takes what was found out about the destination.

@@ -52,6 +52,7 @@ type lookup struct {
 	failed  []failure // cannot be read
 	below   []claim   // gone with a directory above
 	linked  []child   // may have other names
+	unfit   []*rename // not simply a renamed file by now
 }
 
 // A claim is a path that is gone because top, above it, is; or the same twice, a directory that no longer is one.
@@ -71,6 +72,7 @@ func (e *Engine) lookUpAll(b *batch) *lookup {
 	for _, it := range b.paths {
 		l.add(it)
 	}
+	l.relink(b.renames)
 	return l
 }
 
@@ -210,6 +212,9 @@ func (e *Engine) settleLookup(l *lookup) {
 		return
 	}
 	e.seeLinks(l.linked, l.live)
+	for _, r := range l.unfit {
+		e.dropRename(r)
+	}
 	for _, p := range l.gone {
 		e.counters.vanished.Add(1)
 		e.done(p)
@@ -267,7 +272,7 @@ func (e *Engine) claim(c claim, live bool) {
 // lookedUp returns what to send for b: itself, or the first batch of what its paths are now, nil if that is nothing.
 // Large files and, with a guard, deletions go back to the engine, which knows when their turn is.
 func (e *Engine) lookedUp(b *batch) (*batch, *lookup) {
-	if b.paths == nil {
+	if b.paths == nil && b.renames == nil {
 		return b, nil
 	}
 	l := e.lookUpAll(b)

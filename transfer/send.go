@@ -247,6 +247,9 @@ func (e *Engine) openMergeFile(dir, name string) (io.ReadCloser, error) {
 
 // open opens the regular file of entry i and watches that it stays the version that was listed.
 func (e *Engine) open(b *batch, i int) (rsync.File, error) {
+	if b.kind == relink {
+		return nil, errNotLinked
+	}
 	f, err := e.cfg.Root.Open(b.entries[i].Path)
 	if err != nil {
 		return nil, err

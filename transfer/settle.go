@@ -25,6 +25,9 @@ func (e *Engine) settle(o outcome) error {
 	for _, it := range o.stale {
 		e.queue.Add(it, time.Now())
 	}
+	if b.kind == relink {
+		return e.settleRelink(o)
+	}
 	e.counters.session(o.report)
 	e.plainly.learn(o)
 	var pending []bool
@@ -253,7 +256,7 @@ func (e *Engine) rest(b *batch, pending []bool) *batch {
 // broken handles a session that ended badly.
 func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	b := o.b
-	if errors.Is(o.err, context.Canceled) || sourceMissing(o.err) {
+	if over(o.err) {
 		return o.err
 	}
 	if e.following && e.outage.unreached(o.err, time.Now()) {
@@ -309,6 +312,9 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 	e.postpone(rest, o.err)
 	return nil
 }
+
+// over reports whether a session ended because all is to end.
+func over(err error) bool { return errors.Is(err, context.Canceled) || sourceMissing(err) }
 
 func kindOf(err error) rsync.Kind {
 	var e *rsync.Error

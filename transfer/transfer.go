@@ -90,7 +90,8 @@ type Config struct {
 
 // tuning is what tests make small.
 type tuning struct {
-	entries                     int // in one batch
+	entries                     int   // in one batch
+	minRenamed                  int64 // bytes
 	pathBackoff, sessionBackoff queue.Backoff
 }
 
@@ -154,6 +155,7 @@ const (
 
 var defaults = tuning{
 	entries:        maxBatchEntries,
+	minRenamed:     minRenamed,
 	pathBackoff:    queue.Backoff{First: time.Second, Max: 8 * time.Second},
 	sessionBackoff: queue.Backoff{First: 500 * time.Millisecond, Max: 16 * time.Second},
 }

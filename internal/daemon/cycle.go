@@ -43,6 +43,7 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	if err := s.ready(watch); err != nil {
 		return err
 	}
+	watch.alone.Store(true)
 	s.notify.Ready()
 	s.now.set(control.Passing, "")
 	s.first.Store(true)

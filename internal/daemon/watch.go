@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -16,6 +17,7 @@ import (
 type watch struct {
 	*watcher.Watcher
 	stop  context.CancelFunc
+	alone atomic.Bool   // no other watcher may know of changes that this one does not
 	ended chan struct{} // closed when it has; err says why
 	err   error
 }
@@ -32,21 +34,35 @@ func (s *service) watch(ctx context.Context, root *scan.Root, engine *transfer.E
 	if err != nil {
 		return nil, err
 	}
-	w, err := watcher.New(watcher.Config{
+	running := &watch{ended: make(chan struct{})}
+	changed := func(it queue.Item) {
+		s.log.Debug("changed", "kind", it.Kind, "path", it.Path)
+		s.writes.add(it)
+		engine.Changed(it)
+	}
+	running.Watcher, err = watcher.New(watcher.Config{
 		Root: root, Path: s.c.Source, Skip: skip, OneFileSystem: s.c.Engine.OneFileSystem, Log: s.log,
+		Renamed: func(r queue.Rename) {
+			if !running.alone.Load() {
+				for _, it := range r.Items() {
+					changed(it)
+				}
+				return
+			}
+			s.log.Debug("renamed", "from", r.From, "to", r.To)
+			for _, it := range r.Items() {
+				s.writes.add(it)
+			}
+			engine.Renamed(r)
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	running := &watch{Watcher: w, stop: stop, ended: make(chan struct{})}
+	ctx, running.stop = context.WithCancel(ctx)
 	go func() {
 		defer close(running.ended)
-		running.err = w.Run(ctx, func(it queue.Item) {
-			s.log.Debug("changed", "kind", it.Kind, "path", it.Path)
-			s.writes.add(it)
-			engine.Changed(it)
-		})
+		running.err = running.Run(ctx, changed)
 	}()
 	return running, nil
 }
@@ -81,6 +97,7 @@ func (s *service) reload(ctx context.Context, root *scan.Root, engine *transfer.
 		return old
 	}
 	old.end()
+	next.alone.Store(true)
 	s.limit(table)
 	s.log.Info("reloaded limits and filters")
 	return next
