@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -125,6 +126,9 @@ func (s *send) upToDate(i int, e *flist.Entry, at place) (bool, error) {
 	return s.attrs.sameTime(e, at.st), nil
 }
 
+// buffers are pairs for comparing: to make them anew for each file is most of the work where files are small.
+var buffers = sync.Pool{New: func() any { return new([2][64 << 10]byte) }}
+
 // equalContent compares the file here with the source, byte by byte: both are on this machine, so a digest would only
 // cost more. A file here that cannot be read counts as different, as with rsync.
 func (s *send) equalContent(i int, e *flist.Entry, at place) (bool, error) {
@@ -161,7 +165,9 @@ func (s *send) notSent(i int, err error) {
 
 // equalReaders compares the source with a file here, whose read errors make them different.
 func equalReaders(s *send, src, here io.Reader) (bool, error) {
-	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
+	pair := buffers.Get().(*[2][64 << 10]byte)
+	defer buffers.Put(pair)
+	a, b := pair[0][:], pair[1][:]
 	for {
 		if s.ended() {
 			return false, errEnded
