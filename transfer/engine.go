@@ -56,6 +56,8 @@ type Engine struct {
 	renames    renames
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
+	census     *Census             // of the pass that Recount began; nil: none is wanted
+	counting   bool                // that pass has not begun
 	plainly    plainly
 	outage     outage
 	noMissing  atomic.Bool // the server takes no names to be deleted
@@ -106,6 +108,7 @@ type listJob struct {
 	only   bool // without what is below its subdirectories
 	prune  bool
 	check  bool // by checksum
+	count  bool // for the census
 }
 
 type listed struct {

@@ -20,6 +20,7 @@ func (e *Engine) add(l listed) {
 		e.addPrune(l)
 		return
 	}
+	e.count(&l)
 	if l.vanished {
 		e.claim(claim{l.path, l.path}, e.following)
 		return

@@ -210,7 +210,11 @@ func (e *Engine) nextLive(now time.Time) *batch {
 		default:
 			check := e.outage.checked(it)
 			e.outage.settled(it)
-			e.trees = append(e.trees, listJob{path: it.Path, only: it.Kind == queue.Dir, alone: true, check: check})
+			count := e.counting && it.Kind == queue.Tree && it.Path == "."
+			e.counting = e.counting && !count
+			e.trees = append(e.trees, listJob{
+				path: it.Path, only: it.Kind == queue.Dir, alone: true, check: check, count: count,
+			})
 		}
 	}
 	if paths = e.apart(paths, now); len(paths) == 0 {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/scan"
 )
 
@@ -108,12 +109,17 @@ func (e *Engine) suspicious(r *catalogue.Record, v version) bool {
 
 // take sorts one entry of the directory being listed into l, unless the destination has it.
 func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
-	c, ok := e.childOf(l, s)
 	r := m.find(s.Name)
+	v := versionOf(&s.Stat)
+	there := !all && same(&r, v)
+	if there && !isDir(v.Mode) && s.Stat.Nlink < 2 {
+		l.have(s.Name, &r) // which is most of a tree: it costs no path
+		return
+	}
+	c, ok := e.childOf(l, s)
 	if !ok {
 		return
 	}
-	there := !all && same(&r, c.version)
 	if isDir(c.entry.Mode) {
 		visited := !s.MountPoint && !l.only
 		if visited {
@@ -122,15 +128,13 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 		if !there || visited {
 			l.subdirs = append(l.subdirs, c)
 		} else {
-			l.there.add(&c)
+			l.there.add(&v)
 		}
 		return
 	}
 	if there {
-		l.there.add(&c)
-		if c.nlink > 1 {
-			l.linked = append(l.linked, c)
-		}
+		l.have(s.Name, &r)
+		l.linked = append(l.linked, c)
 		return
 	}
 	if e.big(&c.entry) {
@@ -142,22 +146,30 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 	l.children = append(l.children, c)
 }
 
+// have leaves out an entry that the destination has.
+func (l *listing) have(name string, r *catalogue.Record) {
+	l.there.add(&r.Version)
+	if isRegular(r.Version.Mode) && !l.tally.proven(r) && l.dir.counted {
+		l.tally.unproven = append(l.tally.unproven, queue.Join(l.dir.entry.Path, name))
+	}
+}
+
 // there counts what a listing leaves out because the destination has it.
 type there struct {
 	ByType
 	bytes int64
 }
 
-func (t *there) add(c *child) {
-	switch c.entry.Mode & unix.S_IFMT {
+func (t *there) add(v *version) {
+	switch v.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		t.Regular++
-		t.bytes += c.entry.Size
+		t.bytes += v.Size
 	case unix.S_IFDIR:
 		t.Dirs++
 	case unix.S_IFLNK:
 		t.Symlinks++
-		t.bytes += c.entry.Size
+		t.bytes += v.Size
 	case unix.S_IFCHR, unix.S_IFBLK:
 		t.Devices++
 	default:

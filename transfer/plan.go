@@ -22,6 +22,7 @@ type dir struct {
 	parent  *dir
 	scope   *filter.Scope // the rules in force inside it; nil: none
 	check   bool          // what is in it is compared by checksum
+	counted bool          // it belongs to the pass of the census
 }
 
 // A child is an entry of a listed directory that is no directory itself.
@@ -54,6 +55,7 @@ type listing struct {
 	there   there     // what is left out, because it is there
 	linked  []child   // of these, what has several names
 	gone    []string  // names that the destination may have and the directory does not
+	tally   tally
 }
 
 type failure struct {
@@ -71,6 +73,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 		}
 	}
 	l.dir.parent = job.parent
+	l.dir.counted = job.count || !job.alone && job.parent != nil && job.parent.counted
 	l.dir.check = job.check || !job.alone && job.parent != nil && job.parent.check
 	l.dir.scope, l.err = e.enter(p, job.parent)
 	if l.err != nil {

@@ -92,7 +92,10 @@ func (e *Engine) Pause(ctx context.Context, paused bool) error {
 
 // Why tells what will bring p to the destination, or is doing so; nothing if it is settled.
 func (e *Engine) Why(ctx context.Context, p string) (covers []queue.Cover, err error) {
-	err = e.ask(ctx, func() { covers = e.queue.Why(p) })
+	err = e.ask(ctx, func() {
+		e.receive(time.Now())
+		covers = e.queue.Why(p)
+	})
 	return covers, err
 }
 

@@ -19,6 +19,18 @@ const maxExamined = 1 << 16
 // finds nothing, and then rounds with before being the time at which the round began, or that less the age at which a proof
 // is to be renewed.
 func (s *Store) Unproven(ctx context.Context, after string, before int64, n int) (paths []string, next string, err error) {
+	return s.round(ctx, after, n, func(r *Record) bool {
+		return r.State != Doubt && r.Version.isRegular() && (r.Verified == 0 || r.Verified < before)
+	})
+}
+
+// Dirs goes on, as Unproven does, with a round over the directories that are Known or Racy; the root is ".".
+func (s *Store) Dirs(ctx context.Context, after string, n int) (paths []string, next string, err error) {
+	return s.round(ctx, after, n, func(r *Record) bool { return r.State != Doubt && r.Version.isDir() })
+}
+
+// round returns the next paths whose records are wanted.
+func (s *Store) round(ctx context.Context, after string, n int, wanted func(*Record) bool) (paths []string, next string, err error) {
 	if n <= 0 {
 		return nil, after, nil
 	}
@@ -35,14 +47,14 @@ func (s *Store) Unproven(ctx context.Context, after string, before int64, n int)
 		if err != nil {
 			return err
 		}
-		paths, next, cause, err = s.unproven(ctx, it, before, n)
+		paths, next, cause, err = s.choose(ctx, it, n, wanted)
 		return errors.Join(err, it.Close())
 	})
 	return paths, next, errors.Join(err, cause)
 }
 
-// unproven returns in cause why ctx ended, which is no failure of the store.
-func (s *Store) unproven(ctx context.Context, it *pebble.Iterator, before int64, n int) (
+// choose returns in cause why ctx ended, which is no failure of the store.
+func (s *Store) choose(ctx context.Context, it *pebble.Iterator, n int, wanted func(*Record) bool) (
 	paths []string, next string, cause, err error) {
 	var r Record
 	examined := 0
@@ -52,7 +64,7 @@ func (s *Store) unproven(ctx context.Context, it *pebble.Iterator, before int64,
 			if err := decodeRecord(&r, it.Value(), s.epoch); err != nil {
 				return nil, "", nil, err
 			}
-			if r.State != Doubt && r.Version.isRegular() && (r.Verified == 0 || r.Verified < before) {
+			if wanted(&r) {
 				path, ok = pathOf(it.Key())
 			}
 		}

@@ -155,7 +155,7 @@ func checkModel(t *testing.T, s *Store, m *model) {
 	t.Helper()
 	dirs := map[string][]Record{".": nil}
 	inodes := map[uint64][]string{}
-	var unproven []string
+	var unproven, known []string
 	for p, r := range m.records {
 		got, found, err := s.Get(p)
 		r.Name = p[strings.LastIndexByte(p, '/')+1:]
@@ -167,6 +167,9 @@ func checkModel(t *testing.T, s *Store, m *model) {
 		}
 		if r.State != Doubt && r.Version.isRegular() && r.Verified < 4 {
 			unproven = append(unproven, p)
+		}
+		if r.State != Doubt && r.Version.isDir() {
+			known = append(known, p)
 		}
 		if p == "." {
 			continue
@@ -212,6 +215,19 @@ func checkModel(t *testing.T, s *Store, m *model) {
 	slices.Sort(unproven)
 	if !slices.Equal(got, unproven) {
 		t.Fatalf("a round of Unproven: %q, want %q", got, unproven)
+	}
+	got = nil
+	for after, first := "", true; first || after != ""; first = false {
+		paths, next, err := s.Dirs(t.Context(), after, 2)
+		if err != nil || len(paths) > 2 {
+			t.Fatalf("Dirs(%q): %q, %v", after, paths, err)
+		}
+		got, after = append(got, paths...), next
+	}
+	slices.Sort(got)
+	slices.Sort(known)
+	if !slices.Equal(got, known) {
+		t.Fatalf("a round of Dirs: %q, want %q", got, known)
 	}
 }
 
