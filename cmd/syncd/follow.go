@@ -77,6 +77,7 @@ func serviceConfig(c *config.Config, log *slog.Logger) (daemon.Config, error) {
 		return daemon.Config{}, err
 	}
 	engine := engineConfig(c)
+	engine.Dialer.Warn = once(func(line string) { log.Warn(line) })
 	if c.MOTD {
 		engine.Dialer.MOTD = once(func(line string) {
 			if line != "" { // rsync ends the message with one

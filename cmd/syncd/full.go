@@ -81,7 +81,7 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 func engineConfig(c *config.Config) transfer.Config {
 	return transfer.Config{
 		Dialer: rsync.Dialer{
-			Dest: c.Dest, Password: c.Password, RemoteShell: c.RemoteShell, RsyncPath: c.RsyncPath,
+			Dest: c.Dest, TLS: c.TLS, Password: c.Password, RemoteShell: c.RemoteShell, RsyncPath: c.RsyncPath,
 			ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
 		},
 		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto, IgnoreUnsupported: c.IgnoreUnsupported,
@@ -96,6 +96,7 @@ func passConfig(ctx context.Context, c *config.Config, root *scan.Root, r report
 	helpers *sync.WaitGroup) transfer.Config {
 	e := engineConfig(c)
 	e.Root, e.Observer = root, r
+	e.Dialer.Warn = once(stderr.line)
 	if c.MOTD && !c.Quiet {
 		e.Dialer.MOTD = once(stderr.plain)
 	}

@@ -79,6 +79,7 @@ func verifyConfig(ctx context.Context, c *config.Config, root *scan.Root, stderr
 		IgnoreUnsupported: copied.IgnoreUnsupported, NoExtra: c.NoExtra, Filter: copied.Filter, OneFileSystem: copied.OneFileSystem, PartialDir: copied.PartialDir,
 		Sessions: c.Sessions, Readers: c.Readers,
 	}
+	v.Dialer.Warn = once(stderr.line)
 	if c.MOTD && !c.Quiet {
 		v.Dialer.MOTD = once(stderr.plain)
 	}

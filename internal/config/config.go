@@ -6,7 +6,7 @@
 // accepted and ignored: a mirror that silently lacks ACLs is found out too late.
 //
 // Precedence: defaults, environment (RSYNC_RSH, RSYNC_PARTIAL_DIR,
-// RSYNC_PASSWORD), flags. Among flags the later one wins, so -a --no-o keeps
+// RSYNC_PASSWORD, RSYNC_SSL_CA_CERT, RSYNC_SSL_CERT, RSYNC_SSL_KEY), flags. Among flags the later one wins, so -a --no-o keeps
 // owners out and --no-o -a does not.
 package config
 
@@ -44,6 +44,7 @@ type Config struct {
 	Source  string // SRC as given, a local directory
 	Target  string // DEST as given, for messages
 	Dest    rsync.Dest
+	TLS     *rsync.TLS    // nil unless Dest is behind it
 	Session rsync.Options // what was asked of the protocol
 	Filter  *filter.List
 	// IgnoreUnsupported goes on without what the destination cannot have of -A and -X.

@@ -135,7 +135,7 @@ func (f *flags) destination() error {
 	if err != nil {
 		return &UsageError{
 			Reason: err.Error(),
-			Remedy: "write rsync://HOST/MODULE/PATH, HOST::MODULE/PATH, HOST:PATH or a local path",
+			Remedy: "write rsync://HOST/MODULE/PATH, rsyncs://HOST/MODULE/PATH, HOST::MODULE/PATH, HOST:PATH or a local path",
 		}
 	}
 	switch {
@@ -165,7 +165,8 @@ func (f *flags) destination() error {
 		d.Port = f.port
 	}
 	f.c.Dest = d
-	return nil
+	f.c.TLS, err = f.tls.of(d, f.env)
+	return err
 }
 
 func (f *flags) secrets() error {

@@ -27,6 +27,7 @@ type flags struct {
 	recurse      bool
 	port         int
 	passwordFile string
+	tls          tlsFiles
 	shellGiven   bool
 	partialGiven bool
 	levelGiven   bool
@@ -68,6 +69,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.state()
 	f.selection()
 	f.connection()
+	f.tls.register(f)
 	f.load()
 	f.output()
 	f.refuseOthers()

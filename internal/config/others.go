@@ -76,7 +76,6 @@ var others = map[string]string{
 	"delay":             "leave it out; changes are sent as they come",
 	"max-delay":         "leave it out; changes are sent as they come",
 	"nice":              "use nice(1) and ionice(1)",
-	"tls-ca":            "use ssh, or a TLS tunnel",
 
 	// What makes no sense for a mirror of one directory.
 	"remove-source-files": "syncd never changes the source",

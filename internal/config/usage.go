@@ -16,6 +16,7 @@ an ordinary rsync daemon, a host with rsync behind ssh, or a local directory:
 
   rsync://[USER@]HOST[:PORT]/MODULE[/PATH]    rsync daemon
   [USER@]HOST::MODULE[/PATH]                  rsync daemon
+  rsyncs://[USER@]HOST[:PORT]/MODULE[/PATH]   rsync daemon behind TLS
   [USER@]HOST:PATH                            ssh, rsync on HOST
   /PATH                                       local directory, no rsync needed
 
@@ -131,7 +132,12 @@ Memory:
 Connection:
       --password-file=FILE password for the daemon, in a file that only you can
                            read; - is the standard input; or RSYNC_PASSWORD
-      --port=PORT          port of the daemon (default 873)
+      --port=PORT          port of the daemon (default 873; with TLS 874)
+      --tls-ca=FILE        authorities to trust, in PEM (default:
+                           RSYNC_SSL_CA_CERT, or those of the system)
+      --tls-cert=FILE      certificate to show, in PEM (default: RSYNC_SSL_CERT)
+      --tls-key=FILE       its key (default: RSYNC_SSL_KEY, or in the same file)
+      --tls-name=NAME      name in the server's certificate (default: HOST)
   -e, --rsh=COMMAND        remote shell (default: RSYNC_RSH or ssh)
       --rsync-path=PROGRAM rsync on the other host
       --timeout=SECONDS    give up a connection that is silent so long

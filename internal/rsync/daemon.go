@@ -3,6 +3,7 @@ package rsync
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -129,6 +130,7 @@ func (h *hello) authenticate(challenge string) error {
 	if h.d.Password == nil {
 		return h.d.errorf(KindAuth, "module "+dest.Module, authHint, "the daemon asks for a password and none is given")
 	}
+	h.warn()
 	// Somebody may be typing it: that is no silence of the server.
 	limit := h.c.silenceLimit()
 	h.c.setLimit(0)
@@ -143,6 +145,21 @@ func (h *hello) authenticate(challenge string) error {
 	}
 	h.w.String(user + " " + h.digest.response(password, challenge) + "\n")
 	return nil
+}
+
+// warn says that others may listen, unless they can't.
+func (h *hello) warn() {
+	if h.d.Warn == nil || h.d.Dest.TLS {
+		return
+	}
+	t, ok := h.c.raw.(interface{ RemoteAddr() net.Addr })
+	if !ok {
+		return
+	}
+	if a, ok := t.RemoteAddr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		h.d.Warn(h.d.Dest.String() + ": it asks for a password, and the connection is not encrypted: names and contents" +
+			" can be read and changed on the way; use rsyncs:// or ssh where the network is not yours")
+	}
 }
 
 // moduleWidth is how wide a daemon pads the names of its list.

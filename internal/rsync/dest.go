@@ -32,12 +32,16 @@ func (k DestKind) String() string {
 	return "DestKind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// DefaultPort is the TCP port of an rsync daemon.
-const DefaultPort = 873
+// The TCP ports of an rsync daemon, and of what speaks TLS in front of one.
+const (
+	DefaultPort    = 873
+	DefaultTLSPort = 874
+)
 
 // A Dest is a parsed destination.
 type Dest struct {
 	Kind   DestKind
+	TLS    bool   // Daemon only: behind TLS
 	User   string // "" = none given
 	Host   string // without brackets; "" for Local
 	Port   int    // 0 = default
@@ -48,6 +52,7 @@ type Dest struct {
 // ParseDest reads a destination as rsync does:
 //
 //	rsync://[user@]host[:port]/module[/path]    a daemon
+//	rsyncs://[user@]host[:port]/module[/path]   a daemon behind TLS
 //	[user@]host::module[/path]                  a daemon
 //	[user@]host:path                            a remote shell
 //	/path or ./path or path                     this machine
@@ -61,7 +66,7 @@ func ParseDest(s string) (Dest, error) {
 	return d, nil
 }
 
-const scheme = "rsync://"
+const scheme, tlsScheme = "rsync://", "rsyncs://"
 
 func parseDest(s string) (Dest, error) {
 	if s == "" {
@@ -70,8 +75,12 @@ func parseDest(s string) (Dest, error) {
 	if strings.ContainsRune(s, 0) {
 		return Dest{}, errors.New("contains a NUL byte")
 	}
-	if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
-		return parseURL(s[len(scheme):])
+	for _, scheme := range []string{scheme, tlsScheme} {
+		if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+			d, err := parseURL(s[len(scheme):], scheme+"host/module/path")
+			d.TLS = scheme == tlsScheme
+			return d, err
+		}
 	}
 	authority, rest, remote := splitColon(s)
 	if !remote {
@@ -104,7 +113,7 @@ func splitColon(s string) (authority, rest string, remote bool) {
 	return s[:from+i], s[from+i+1:], true
 }
 
-func parseURL(s string) (Dest, error) {
+func parseURL(s, form string) (Dest, error) {
 	authority, rest, _ := strings.Cut(s, "/")
 	port := 0
 	if at := strings.LastIndexAny(authority, ":]"); at >= 0 && authority[at] == ':' {
@@ -119,7 +128,7 @@ func parseURL(s string) (Dest, error) {
 		return Dest{}, err
 	}
 	d.Kind, d.Port = Daemon, port
-	return d.inModule(rest, "rsync://host/module/path")
+	return d.inModule(rest, form)
 }
 
 // parseHost reads [user@]host. A user's name may hold an @ itself.
@@ -173,7 +182,11 @@ func (d Dest) String() string {
 		return d.Path
 	}
 	if d.Kind == Daemon {
-		s := scheme + d.authority()
+		s := scheme
+		if d.TLS {
+			s = tlsScheme
+		}
+		s += d.authority()
 		if d.Port != 0 {
 			s += ":" + strconv.Itoa(d.Port)
 		}
@@ -200,7 +213,11 @@ func (d Dest) authority() string {
 // address returns host and port of a daemon for a dialer.
 func (d Dest) address() string {
 	port := d.Port
-	if port == 0 {
+	switch {
+	case port != 0:
+	case d.TLS:
+		port = DefaultTLSPort
+	default:
 		port = DefaultPort
 	}
 	return net.JoinHostPort(d.Host, strconv.Itoa(port))

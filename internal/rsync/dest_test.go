@@ -15,6 +15,8 @@ func TestParseDest(t *testing.T) {
 		"rsync://[::1]/m/./x//y/../z":     {Kind: Daemon, Host: "::1", Module: "m", Path: "x/z"},
 		"rsync://h/m/../../x":             {Kind: Daemon, Host: "h", Module: "m", Path: "x"},
 		"rsync://me@corp@h/m/sp ace/\xff": {Kind: Daemon, User: "me@corp", Host: "h", Module: "m", Path: "sp ace/\xff"},
+		"rsyncs://joe@h/m/a":              {Kind: Daemon, TLS: true, User: "joe", Host: "h", Module: "m", Path: "a"},
+		"RSYNCS://[::1]:8740/m":           {Kind: Daemon, TLS: true, Host: "::1", Port: 8740, Module: "m"},
 		"h::m":                            {Kind: Daemon, Host: "h", Module: "m"},
 		"joe@h::m/a":                      {Kind: Daemon, User: "joe", Host: "h", Module: "m", Path: "a"},
 		"joe@[::1]::m/a:b":                {Kind: Daemon, User: "joe", Host: "::1", Module: "m", Path: "a:b"},
@@ -49,6 +51,8 @@ func TestParseDestRefuses(t *testing.T) {
 		"":                   "empty",
 		"rsync://h":          "no module",
 		"rsync://h/":         "no module",
+		"rsyncs://h":         "write rsyncs://",
+		"rsyncs:///m":        "no host",
 		"rsync:///m":         "no host",
 		"rsync://h:0/m":      "port",
 		"rsync://h:65536/m":  "port",
@@ -79,7 +83,7 @@ func TestParseDestRefuses(t *testing.T) {
 }
 
 func FuzzParseDest(f *testing.F) {
-	for _, s := range []string{"rsync://u@h:1/m/p", "h::m", "u@[::1]:p", "/x", "[a]:b", "rsync://[::1]:9/m"} {
+	for _, s := range []string{"rsync://u@h:1/m/p", "h::m", "u@[::1]:p", "/x", "[a]:b", "rsync://[::1]:9/m", "rsyncs://h/m"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -13,11 +13,17 @@ import (
 // called from any number of goroutines, if its functions may.
 type Dialer struct {
 	Dest Dest
-	// Dial makes the transport instead of TCP or a remote shell. By Dest.Kind the other end speaks as a daemon does, or
+	// Dial makes the transport instead of TCP, TLS or a remote shell. By Dest.Kind the other end speaks as a daemon does, or
 	// as rsync --server does behind a shell. Closing the transport must end its blocked reads and writes.
 	Dial func(ctx context.Context) (io.ReadWriteCloser, error)
 	// Password is called when the daemon asks for one. nil = there is none.
 	Password func() (string, error)
+
+	// TLS is for a destination behind it; nil = the zero value.
+	TLS *TLS
+	// Warn is given a line when a daemon asks for a password over a connection that others may listen to: at each such
+	// connection. May be nil.
+	Warn func(line string)
 
 	RemoteShell string // -e: command and options, split at spaces, with quotes; "" = ssh
 	RsyncPath   string // --rsync-path; "" = rsync
@@ -116,14 +122,7 @@ func (d *Dialer) open(ctx context.Context, o *Options) (io.ReadWriteCloser, erro
 		}
 		return t, nil
 	case d.Dest.Kind == Daemon:
-		// Go sets TCP_NODELAY, so what is flushed leaves at once. The send buffer is left to the kernel, which sizes it
-		// by the path; a fixed one would be too small for a long line or too large for a slow one.
-		nd := net.Dialer{Timeout: d.ConnectTimeout}
-		t, err := nd.DialContext(ctx, "tcp", d.Dest.address())
-		if err != nil {
-			return nil, d.dialError(err)
-		}
-		return newPromptTCP(t.(*net.TCPConn))
+		return d.openTCP(ctx)
 	case d.Dest.Kind == Shell:
 		argv, err := d.shellCommand(d.shellArgs(o))
 		if err != nil {
@@ -136,6 +135,27 @@ func (d *Dialer) open(ctx context.Context, o *Options) (io.ReadWriteCloser, erro
 		return t, nil
 	}
 	return nil, d.errorf(KindDial, "connect", "", "%v destination: nothing to connect to", d.Dest.Kind)
+}
+
+// openTCP makes a connection to a daemon, or to what speaks TLS in front of one.
+func (d *Dialer) openTCP(ctx context.Context) (io.ReadWriteCloser, error) {
+	// Go sets TCP_NODELAY, so what is flushed leaves at once. The send buffer is left to the kernel, which sizes it
+	// by the path; a fixed one would be too small for a long line or too large for a slow one.
+	nd := net.Dialer{Timeout: d.ConnectTimeout}
+	c, err := nd.DialContext(ctx, "tcp", d.Dest.address())
+	if err != nil {
+		return nil, d.dialError(err)
+	}
+	t, err := newPromptTCP(c.(*net.TCPConn))
+	if err != nil || !d.Dest.TLS {
+		return t, err
+	}
+	s, err := d.secure(ctx, t)
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // begin leads the conversation up to the checksum seed.

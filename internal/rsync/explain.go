@@ -24,20 +24,31 @@ func (d *Dialer) errorf(kind Kind, op, hint, format string, args ...any) *Error 
 
 // greetingError explains a failure to read the daemon's lines.
 func (d *Dialer) greetingError(err error) error {
+	if text, ok := alertOf(err); ok {
+		return d.alertError(text, false)
+	}
 	var typed *Error
 	switch {
 	case errors.As(err, &typed):
 		return err
 	case errors.Is(err, errSilence):
-		return d.errorf(KindTimeout, "greeting", "check host, port and firewall", "no answer in time: %w", err)
+		return d.errorf(KindTimeout, "greeting", "check host, port and firewall"+d.orTLS(), "no answer in time: %w", err)
 	case errors.Is(err, errEndless):
 		return d.fail(KindNotRsync, "greeting", "check host and port", err)
 	case isContext(err):
 		return err
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return d.errorf(KindLost, "greeting", "see the daemon's log", "the server closed the connection without a word")
+		return d.errorf(KindLost, "greeting", "see the daemon's log"+d.orTLS(), "the server closed the connection without a word")
 	}
 	return d.errorf(KindLost, "greeting", "see the daemon's log", "the server closed the connection: %w", err)
+}
+
+// orTLS is what else may help with a server that does not greet.
+func (d *Dialer) orTLS() string {
+	if d.Dest.TLS {
+		return ""
+	}
+	return "; if it waits for TLS, write " + tlsScheme
 }
 
 // setupError explains a failure before the file list. Behind a remote shell its words tell more than the connection.

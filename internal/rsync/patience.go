@@ -174,7 +174,9 @@ func (p *patience) idle(now time.Duration, out int64) bool {
 // unanswered reports whether the other host does not even acknowledge what it was sent. Its kernel does so at once for
 // a server that is busy, so this needs less patience.
 func (p *patience) unanswered(raw any) bool {
-	t, ok := raw.(promptTCP)
+	t, ok := raw.(interface {
+		unacknowledged() (missing int, acked uint64, since time.Duration)
+	})
 	if !ok || p.limit == 0 {
 		return false
 	}

@@ -1,0 +1,87 @@
+package rsynctest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// TLSServer is what stands in front of a server in tests: programs that speak TLS.
+type TLSServer struct {
+	Cert, Key string // files
+	ClientCA  string // file with the authority that clients must have a certificate of; "" = none is asked for
+}
+
+// Stunnel starts a real stunnel in front of addr, ended with the test, and returns its address.
+func (s TLSServer) Stunnel(t testing.TB, addr string) string {
+	t.Helper()
+	return s.run(t, need(t, "stunnel4"), nil, func(port string, pem string) string {
+		conf := "foreground = yes\npid =\nsyslog = no\n[rsyncs]\naccept = 127.0.0.1:" + port + "\nconnect = " + addr +
+			"\ncert = " + pem + "\n"
+		if s.ClientCA != "" {
+			conf += "verifyChain = yes\nCAfile = " + s.ClientCA + "\n"
+		}
+		return conf
+	})
+}
+
+// HAProxy does the same with haproxy.
+func (s TLSServer) HAProxy(t testing.TB, addr string) string {
+	t.Helper()
+	return s.run(t, need(t, "haproxy"), []string{"-db", "-f"}, func(port string, pem string) string {
+		ask := ""
+		if s.ClientCA != "" {
+			ask = " verify required ca-file " + s.ClientCA
+		}
+		return fmt.Sprintf(`defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 10m
+  timeout server 10m
+listen rsyncs
+  bind 127.0.0.1:%s ssl crt %s%s
+  server rsync %s
+`, port, pem, ask, addr)
+	})
+}
+
+// run starts a program with a configuration file as its last argument.
+func (s TLSServer) run(t testing.TB, program string, args []string, conf func(port, pem string) string) string {
+	t.Helper()
+	dir := t.TempDir()
+	var both []byte
+	for _, name := range []string{s.Cert, s.Key} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, text...)
+	}
+	pem, file := filepath.Join(dir, "server.pem"), filepath.Join(dir, "conf")
+	write(t, pem, string(both))
+	port, err := reservePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { port.close() })
+	write(t, file, conf(strconv.Itoa(port.number), pem))
+	p, err := start(program, append(args, file)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.stop(false); err != nil {
+			t.Errorf("stop %s: %v", filepath.Base(program), err)
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", filepath.Base(program), p.output.String())
+		}
+	})
+	if err := p.waitReady(func() bool { return listens(port.number) }); err != nil {
+		t.Fatalf("start %s: %v", filepath.Base(program), err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port.number))
+}
