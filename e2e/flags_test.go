@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -10,48 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 )
-
-// sameAsRsync fills two modules of one daemon, the first by syncd, the second by rsync, with the same flags: new ones at
-// first, then after random changes. It returns the two directories and the one they came from.
-func sameAsRsync(t *testing.T, seed uint64, prepare func(src string), flags ...string) (ours, theirs, src string) {
-	t.Helper()
-	rsync := rsynctest.Rsync(t)
-	names := map[string]string{"use chroot": "no", "numeric ids": "no"} // in a chroot there are none
-	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "a", Options: names}, {Name: "b", Options: names}}})
-	rng := rand.New(rand.NewPCG(seed, 11))
-	src = treetest.TempDir(t)
-	treetest.Random(t, rng, src, 120)
-	if prepare != nil {
-		prepare(src)
-	}
-	for _, dir := range []string{s.Dir("a"), s.Dir("b")} {
-		if err := os.Mkdir(filepath.Join(dir, ".tmp"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	flags = append([]string{"-a", "-@-1", "--delete", "--exclude=/.tmp"}, flags...)
-	for round := range 3 {
-		syncd(t, 0, append(append([]string{"--full"}, flags...), src, s.URL("a"))...)
-		if out, err := exec.Command(rsync, append(flags, src+"/", s.URL("b"))...).CombinedOutput(); err != nil {
-			t.Fatalf("rsync %q: %v\n%s", flags, err, out)
-		}
-		for _, dir := range []string{s.Dir("a"), s.Dir("b")} {
-			if err := os.Chtimes(filepath.Join(dir, ".tmp"), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if t.Run(fmt.Sprintf("round%d", round), func(t *testing.T) { treetest.Equal(t, s.Dir("b"), s.Dir("a"), plain) }); t.Failed() {
-			t.Fatalf("after %q", flags)
-		}
-		treetest.Mutate(t, rng, src, 40)
-	}
-	return s.Dir("a"), s.Dir("b"), src
-}
 
 // What syncd does with a flag is what rsync does with it.
 func TestFlagsAreRsyncs(t *testing.T) {
@@ -59,10 +20,35 @@ func TestFlagsAreRsyncs(t *testing.T) {
 		"-z", "-z --zc=lz4 -W", "--new-compress", "--old-compress", "--zc=zstd --zl=9 --inplace",
 		"-S", "-S --inplace", "-S --inplace --no-whole-file", "--preallocate", "--fsync", "--temp-dir=.tmp", "-y",
 		"--chown=1234:5678", "--usermap=0:77,*:78", "--groupmap=0-100:79 --numeric-ids", "--usermap=root:daemon,1-70000:nobody",
+		"-u", "--existing", "-u --existing", "--min-size=700 --max-size=2k", "--max-size=1",
 	} {
 		t.Run(flags, func(t *testing.T) {
-			sameAsRsync(t, uint64(i), nil, strings.Fields(flags)...)
+			w := newTwins(t, uint64(i), strings.Fields(flags)...)
+			treetest.Random(t, w.rng, w.src, 120)
+			w.changes(t, true)
 		})
+	}
+}
+
+// What is there stays, but for what is to be deleted. No file stands where a directory belongs: what comes of what is
+// below depends, in rsync, on the order of its work.
+func TestIgnoreExisting(t *testing.T) {
+	w := newTwins(t, 1, "--ignore-existing")
+	for _, dir := range []string{w.ours, w.theirs} {
+		treetest.Write(t, dir, treetest.File("changed", "old", treetest.Mtime(1, 0)), treetest.File("dir/mode", "same", treetest.Mtime(2, 0)),
+			treetest.Symlink("link", "old", treetest.Mtime(3, 0)), treetest.File("gone", ""), treetest.Dir("attributes", treetest.Mode(0o700)),
+			treetest.File("dir/gone/below", ""), treetest.Fifo("fifo", treetest.Mode(0o600), treetest.Mtime(4, 0)), treetest.File("kind", "", treetest.Mtime(5, 0)))
+	}
+	treetest.Write(t, w.src, treetest.File("changed", "new content"), treetest.File("dir/mode", "same", treetest.Mode(0o600), treetest.Mtime(2, 0)),
+		treetest.Symlink("link", "new"), treetest.Dir("attributes", treetest.Mode(0o750), treetest.Mtime(6, 5)), treetest.File("dir/new/file", "new"),
+		treetest.Fifo("fifo", treetest.Mode(0o640)), treetest.Symlink("kind", "elsewhere"), treetest.File("new", "new"))
+	for range 2 {
+		if !w.run(t) {
+			t.Error("not all was done")
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(w.ours, "changed")); err != nil || string(b) != "old" {
+		t.Errorf("the file that is there: %q, %v", b, err)
 	}
 }
 
@@ -78,16 +64,13 @@ func blocks(t *testing.T, name string) int64 {
 
 // Holes are holes, or room that is there.
 func TestHoles(t *testing.T) {
-	holes := func(src string) {
-		b := make([]byte, 4<<20)
-		copy(b[1<<20:], "something")
-		if err := os.WriteFile(filepath.Join(src, "image"), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	image := make([]byte, 4<<20)
+	copy(image[1<<20:], "something")
 	for flags, sparse := range map[string]bool{"-S": true, "-z": false, "-S -z": true, "--preallocate": false} {
-		ours, theirs, _ := sameAsRsync(t, 1, holes, strings.Fields(flags)...)
-		got, want := blocks(t, filepath.Join(ours, "image")), blocks(t, filepath.Join(theirs, "image"))
+		w := newTwins(t, 1, strings.Fields(flags)...)
+		treetest.Write(t, w.src, treetest.File("image", string(image)))
+		w.run(t)
+		got, want := blocks(t, filepath.Join(w.ours, "image")), blocks(t, filepath.Join(w.theirs, "image"))
 		if got != want || (got < 2<<20) != sparse {
 			t.Errorf("%s: the file takes %d bytes, with rsync %d", flags, got, want)
 		}

@@ -145,7 +145,7 @@ func New(c Config) (*Engine, error) {
 	e.ledger.log = e.log
 	e.ledger.ruled.Store(c.Filter != nil && c.Filter.HasMerge())
 	e.ledger.distrusted.Store(c.Distrusted)
-	if !c.Session.DryRun {
+	if !c.Session.DryRun && !c.Session.Selective() { // else what is said to be well is not there
 		e.ledger.store.Store(c.Catalogue)
 	}
 	if e.sessions <= 0 {

@@ -216,7 +216,7 @@ func (e *Engine) drop(b *batch, i int) {
 // unclear handles a session that ended well but left entries unacknowledged: the server complained of something that
 // it did not name, or kept silent of an entry that it was to acknowledge. Asked entry by entry, it must say.
 func (e *Engine) unclear(b *batch, r *rsync.Report, pending []bool) {
-	if !b.acks && b.kind != prune && !e.session.DryRun {
+	if !b.acks && b.kind != prune && !e.session.DryRun && !e.session.Selective() {
 		rest := e.rest(b, pending)
 		rest.acks, rest.unclear = true, true
 		if e.plainly.now.Load() {

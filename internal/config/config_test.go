@@ -88,6 +88,13 @@ func TestReceiver(t *testing.T) {
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	s = parse(t, "-ru", "--existing", "--ignore-existing", "--min-size=1.5K", "--max-size=2G-1").Session
+	want = rsync.Options{
+		Update: true, Existing: true, IgnoreExisting: true, MinSize: 1536, MaxSize: 2<<30 - 1, MaxDelete: -1,
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 	if s := parse(t, "-aSy", "--no-S", "--no-fuzzy").Session; s.Sparse || s.Fuzzy {
 		t.Errorf("not taken back: %+v", s)
 	}
@@ -311,6 +318,12 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -aX --protocol=29 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aU src h::m", "--atimes.*not available"},
+		{"-a --update src h::m", "^--update: a mirror that leaves out changes is none; leave it out, or add --full"},
+		{"--cutover -a --existing src h::m", "^--existing: a mirror that leaves out changes is none"},
+		{"--verify -a --max-size=1K src h::m", "^--max-size: a comparison names all that differs"},
+		{"--full -a --min-size=1K --state-dir=s src h::m", "^--min-size: the server does not say what it leaves out.*; leave out --state-dir$"},
+		{"--full -a --ignore-existing src dst", "^--ignore-existing: not available for a local directory"},
+		{"--full -a --max-size=0 src h::m", "^--max-size=0: not a size of 1 byte or more"},
 		{"--full -aS src dst", "^-S: not available for a local directory"},
 		{"--full -a --chown=joe src dst", "^--usermap, --groupmap and --chown: not available for a local directory"},
 		{"--full -a --chown=: src h::m", "^--chown=:: not USER:GROUP"},

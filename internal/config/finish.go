@@ -158,8 +158,10 @@ func (f *flags) destination() error {
 			Remedy: "leave it out; ssh takes keys",
 		}
 	}
-	if err := f.receiverFits(d); err != nil {
-		return err
+	for _, fits := range []func(rsync.Dest) error{f.receiverFits, f.selectiveFits} {
+		if err := fits(d); err != nil {
+			return err
+		}
 	}
 	if d.Port == 0 {
 		d.Port = f.port

@@ -65,6 +65,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.comparison()
 	f.compression()
 	f.receiver()
+	f.selective()
 	f.deletion()
 	f.state()
 	f.selection()

@@ -78,6 +78,13 @@ What is left out (in this order: the first rule that matches a name decides):
   -C, --cvs-exclude        leave out what CVS would
   -x, --one-file-system    do not enter other file systems
 
+      --existing, --ignore-non-existing  leave out what DEST does not have
+      --ignore-existing    leave files as they are that DEST has
+  -u, --update             leave files as they are that are newer at DEST
+      --min-size=SIZE      leave out files of fewer bytes, as 700K or 1.5GiB
+      --max-size=SIZE      leave out files of more bytes
+                           (these five with --full alone)
+
 What differs (size, or modification time to the nanosecond):
   -c, --checksum           compare contents, not times
   -I, --ignore-times       everything differs

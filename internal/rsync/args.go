@@ -26,6 +26,7 @@ func (o *Options) cluster(secluded bool) string {
 		}
 	}
 	add(secluded, 's')
+	add(o.Update, 'u')
 	add(o.DryRun, 'n')
 	add(o.Links, 'l')
 	add(o.Delete, 'd')
@@ -75,6 +76,8 @@ func (o *Options) long(protocol int) []string {
 		add(o.MaxDelete > 0, "--max-delete="+strconv.Itoa(o.MaxDelete))
 		add(o.MaxDelete == 0, "--max-delete=-1") // how a limit of none is spelled
 	}
+	add(o.MinSize > 0, "--min-size="+strconv.FormatInt(o.MinSize, 10))
+	add(o.MaxSize > 0, "--max-size="+strconv.FormatInt(o.MaxSize, 10))
 	add(o.Delete, "--delete-during")
 	add(o.Delete && o.IgnoreErrors, "--ignore-errors")
 	add(o.Force || o.DeleteMissing, "--force")

@@ -54,6 +54,9 @@ func TestArgs(t *testing.T) {
 		{"all letters", to, with(func(o *Options) {
 			o.DryRun, o.Delete, o.OmitDirTimes, o.WholeFile, o.HardLinks, o.Checksum, o.IgnoreTimes = true, true, true, true, true, true, true
 		}), 32, "--server -nldOWHogDtpcIe.LsfxCIvu --no-r --delete-during . m/t/|"},
+		{"selective", to, with(func(o *Options) {
+			o.Update, o.MinSize, o.MaxSize, o.Existing, o.IgnoreExisting = true, 5, 10240, true, true
+		}), 32, "--server -ulogDtpe.LsfxCIvu --min-size=5 --max-size=10240 --ignore-existing --existing . m/t/|"},
 		{"devices only", to, with(func(o *Options) { o.Specials = false }), 32, "--server -logDtpe.LsfxCIvu --no-specials . m/t/|"},
 		{"specials only", to, with(func(o *Options) { o.Devices = false }), 32, "--server -logtpe.LsfxCIvu --specials . m/t/|"},
 		{"no deletions at all", to, with(func(o *Options) { o.DeleteMissing = true; o.MaxDelete = 0 }), 32,

@@ -19,10 +19,15 @@ type Options struct {
 	OmitDirTimes bool
 
 	WholeFile, Checksum, IgnoreTimes, SizeOnly bool // what makes a file differ, and how it is sent
-	Existing, IgnoreExisting                   bool
-	DryRun                                     bool // the server says what it would do, and does nothing (7.9)
-	Inplace                                    bool
-	ModifyWindow                               int // seconds that times may differ by; -1 = compare nanoseconds too
+
+	// What is left as it is, although it differs. Of that the server says nothing and acknowledges nothing.
+	Existing, IgnoreExisting bool  // what is not there; files that are
+	Update                   bool  // files that are newer there
+	MinSize, MaxSize         int64 // files of fewer bytes, of more; 0 = no limit
+
+	DryRun       bool // the server says what it would do, and does nothing (7.9)
+	Inplace      bool
+	ModifyWindow int // seconds that times may differ by; -1 = compare nanoseconds too
 
 	Delete        bool // what is in a content directory there and not in the list goes (9.6)
 	DeleteMissing bool // entries of mode 0 are deleted (9.2); server 3.1.0 and later
@@ -60,6 +65,11 @@ type Options struct {
 	BlockSize      int    // bytes; 0 = the server chooses
 	ChecksumChoice string // name of the checksum instead of a negotiated one; "" = negotiate
 	ChecksumSeed   int32  // 0 = the server chooses
+}
+
+// Selective reports whether the server is to leave some differences as they are.
+func (o *Options) Selective() bool {
+	return o.Existing || o.IgnoreExisting || o.Update || o.MinSize > 0 || o.MaxSize > 0
 }
 
 // deletes reports whether the server is in delete mode, and so expects filter rules (5.1).
