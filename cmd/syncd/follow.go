@@ -88,6 +88,7 @@ func serviceConfig(c *config.Config, log *slog.Logger) (daemon.Config, error) {
 	return daemon.Config{
 		Source: source, Destination: c.Target, Engine: engine,
 		Control: c.Control, StateDir: c.StateDir, Recheck: c.Recheck, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
+		Audit: daemon.Audit{Off: c.NoAudit, Interval: c.AuditInterval, Reads: c.ReadLimit},
 		Log: log, Version: buildVersion(),
 	}, nil
 }

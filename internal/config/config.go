@@ -70,12 +70,17 @@ type Config struct {
 	StateDir string
 	Recheck  bool // do not believe what is kept there
 
+	// How what is at the destination is proven while changes are followed: not at all, or in such a time; 0 is the
+	// default.
+	NoAudit       bool
+	AuditInterval time.Duration
+
 	RemoteShell    string // "": ssh
 	RsyncPath      string // "": rsync
 	ConnectTimeout time.Duration
 	Timeout        time.Duration
 	Bandwidth      *ratelimit.Timetable // nil: no limit
-	ReadLimit      int64                // Verify: bytes a second read for checksums here; 0: no limit
+	ReadLimit      int64                // Verify, Follow: bytes a second read for checksums here; 0: no limit
 	Readers        int                  // Verify: files read here at once; 0: chosen from the machine
 
 	Verbose  int

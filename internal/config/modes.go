@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,6 +72,11 @@ func (f *flags) service() {
 	f.number("stop-timeout", 0, 86400, "seconds, 0 to cut off at once what is being sent", func(n int) {
 		f.c.StopTimeout = time.Duration(n) * time.Second
 	})
+	f.value("audit", "", func(v string) error {
+		off, interval, err := parseAudit(v)
+		f.c.NoAudit, f.c.AuditInterval = off, interval
+		return err
+	})
 	f.value("log-level", "", func(v string) error {
 		level, ok := logLevels[v]
 		if !ok {
@@ -79,6 +85,26 @@ func (f *flags) service() {
 		f.c.LogLevel = level
 		return nil
 	})
+}
+
+// parseAudit reads the value of --audit.
+func parseAudit(v string) (off bool, interval time.Duration, err error) {
+	switch v {
+	case "off":
+		return true, 0, nil
+	case "on":
+		return false, 0, nil
+	}
+	number, unit := strings.TrimRight(v, "smhd"), strings.TrimLeft(v, "0123456789")
+	n, err := strconv.Atoi(number)
+	per, ok := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[unit]
+	const most = 10 * 366 * 24 * time.Hour
+	if err != nil || !ok || n < 1 || n > int(most/per) {
+		return false, 0, &UsageError{
+			Reason: "neither on nor off nor a time", Remedy: "write the time in which everything is to be compared as 7d, 12h or 30m",
+		}
+	}
+	return false, time.Duration(n) * per, nil
 }
 
 var logLevels = map[string]slog.Level{
@@ -111,10 +137,10 @@ func (f *flags) mode() error {
 		if err := f.recheckFits(); err != nil {
 			return err
 		}
-		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level")
+		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level", "audit")
 	case verifyMode:
 		c.Action = Verify
-		return f.refuseGiven("a comparison is no service", "leave it out", "control", "stop-timeout", "log-level")
+		return f.refuseGiven("a comparison is no service", "leave it out", "control", "stop-timeout", "log-level", "audit")
 	case cutoverMode:
 		return f.cutsOver()
 	}
@@ -186,11 +212,17 @@ func (f *flags) fits() error {
 	if c.Action == Verify {
 		return f.refuseGiven("contents are compared, whatever sizes and times are", "leave it out", "ignore-times", "size-only")
 	}
-	if err := f.refuseGiven("files are read for their checksums by --verify", "leave it out", "read-limit", "readers"); err != nil {
+	if err := f.refuseGiven("files are read for their checksums by --verify", "leave it out", "readers"); err != nil {
 		return err
 	}
 	if c.Action != Follow && c.Action != Cutover {
-		return nil
+		return f.refuseGiven("files are read for their checksums by --verify and by a service", "leave it out", "read-limit")
+	}
+	if c.StateDir == "" {
+		const reason = "without --state-dir nothing is remembered that could be proven"
+		if err := f.refuseGiven(reason, "leave it out, or add --state-dir", "read-limit", "audit"); err != nil {
+			return err
+		}
 	}
 	const ask = "ask it with syncd --status, or add --full to copy once"
 	for _, no := range []struct {

@@ -159,13 +159,18 @@ Load:
       --no-bwlimit         no limit
       --sessions=NUM       connections at once (default: by processors)
       --read-limit=RATE    with --verify: what is read of files here, as RATE of
-                           --bwlimit without times
+                           --bwlimit without times; while changes are followed:
+                           by the audit (default 16M)
       --readers=NUM        with --verify: files read here at once (default: by
                            processors)
 
 While changes are followed (without -I, --size-only, -F, -C):
       --stop-timeout=SEC   at SIGTERM, how long what is being sent may take
                            (default 10); 0 cuts it off
+      --audit=on|off|TIME  with --state-dir: compare everything with DEST by
+                           checksum, gently, what was never compared first and
+                           each file again within TIME, such as 12h (default
+                           7d); what somebody changed at DEST is sent again
       --log-level=LEVEL    debug (each path), info (default), warn or error
 
 Cutover (hooks are commands for sh -c, run by the syncd that follows SRC):

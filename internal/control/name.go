@@ -62,6 +62,31 @@ func (f *Failure) UnmarshalJSON(p []byte) error {
 }
 
 // MarshalJSON keeps a path that is no UTF-8.
+func (a Alarm) MarshalJSON() ([]byte, error) {
+	type plain Alarm // without this method
+	v := struct {
+		plain
+		pathBytes
+	}{plain: plain(a)}
+	v.Path, v.PathBytes = encodeName(a.Path)
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (a *Alarm) UnmarshalJSON(p []byte) error {
+	type plain Alarm
+	v := struct {
+		*plain
+		pathBytes
+	}{plain: (*plain)(a)}
+	if err := json.Unmarshal(p, &v); err != nil {
+		return err
+	}
+	a.Path = decodeName(a.Path, v.PathBytes)
+	return nil
+}
+
+// MarshalJSON keeps a path that is no UTF-8.
 func (w Why) MarshalJSON() ([]byte, error) {
 	type plain Why
 	v := struct {

@@ -44,6 +44,7 @@ type Status struct {
 	Watch    Watch    `json:"watch"`
 	Pass     *Pass    `json:"pass,omitempty"` // nil: none runs
 	Held     *Held    `json:"held_deletes,omitempty"`
+	Audit    *Audit   `json:"audit,omitempty"` // nil: without a state directory nothing is remembered
 }
 
 // A Backlog is what the destination does not have yet, failing paths included.
@@ -121,6 +122,56 @@ type Held struct {
 	Since time.Time `json:"since"`
 }
 
+// An Audit says how much of what the destination is known to have was proven equal, by checksum, since it changed last.
+type Audit struct {
+	On          bool  `json:"on"`
+	Files       int64 `json:"files"` // regular files that the destination is known to have
+	Bytes       int64 `json:"bytes"`
+	ProvenFiles int64 `json:"proven_files"`
+	ProvenBytes int64 `json:"proven_bytes"`
+
+	FileRate float64 `json:"files_per_second"` // compared, over the last minute
+	ByteRate float64 `json:"bytes_per_second"`
+	// ProvenAll is when all will be proven if it goes on like that. Zero: all is, or it is not known. Derived by the
+	// server.
+	ProvenAll time.Time `json:"all_proven_at,omitzero"`
+	Surveyed  time.Time `json:"surveyed,omitzero"` // when names and attributes of everything were compared last
+
+	Alarms     int64   `json:"alarms"` // paths that somebody changed at the destination, since the start
+	Last       []Alarm `json:"last"`   // some of them, the newest first
+	Uncompared int64   `json:"uncompared"`
+	Trouble    string  `json:"trouble,omitempty"` // why nothing could be compared; one line
+}
+
+// An Alarm is a path that was different at the destination although nothing here had changed it.
+type Alarm struct {
+	Path string    `json:"path"` // from the root of the tree; any bytes
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
+}
+
+// until is when all will be proven at these rates: by the half that is slower, of files and of bytes.
+func (a *Audit) until(now time.Time) time.Time {
+	var left float64
+	for _, half := range []struct {
+		left int64
+		rate float64
+	}{{a.Files - a.ProvenFiles, a.FileRate}, {a.Bytes - a.ProvenBytes, a.ByteRate}} {
+		switch {
+		case half.left <= 0:
+		case half.rate <= 0:
+			return time.Time{}
+		default:
+			left = max(left, float64(half.left)/half.rate)
+		}
+	}
+	const most = 10 * 365 * 86400 // seconds; more is as good as never
+	if left == 0 || left > most {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(left * float64(time.Second)))
+}
+
 // A Verdict is how one path stands, in one word.
 type Verdict string
 
@@ -169,6 +220,14 @@ func (s *Status) derive(now time.Time) {
 		p := *s.Pass // the handler's own is not ours to change
 		p.At = unicode(p.At)
 		s.Pass = &p
+	}
+	if s.Audit != nil {
+		a := *s.Audit
+		a.Trouble, a.ProvenAll = unicode(a.Trouble), a.until(s.At)
+		if a.Last == nil {
+			a.Last = []Alarm{}
+		}
+		s.Audit = &a
 	}
 	// Scripts get [] and not null.
 	if s.Backlog.Lanes == nil {

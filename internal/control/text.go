@@ -30,6 +30,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	t.backlog(s.Backlog)
 	t.pass(s.Pass)
 	t.failing(s.Failing)
+	t.audit(s.Audit)
 	t.rates(s.Rates, s.Sessions)
 	t.watch(s.Watch)
 	t.line("process", "pid %d, version %s, started %s (%s ago)", s.PID, printable(s.Version), t.clock(s.Started), t.age(s.Started))
@@ -143,6 +144,50 @@ func (t *text) failing(f Failing) {
 		t.more("      %s", printable(p.Reason))
 		t.more("      %s in %s, next %s", plural(int64(p.Attempts), "attempt"), t.age(p.Since), t.until(p.NextTry))
 	}
+}
+
+// audit says how much is proven, and what was found.
+func (t *text) audit(a *Audit) {
+	if a == nil {
+		return
+	}
+	share := 100.0
+	if a.Files > 0 {
+		share = 100 * min(float64(a.ProvenFiles)/float64(a.Files), byteShare(a))
+	}
+	left := ""
+	switch {
+	case !a.On && a.ProvenFiles < a.Files:
+		left = "; the audit is off"
+	case !a.ProvenAll.IsZero():
+		left = "; all in about " + age(a.ProvenAll.Sub(t.now)) + " at this pace"
+	}
+	t.line("proven", "%s of %s (%.0f %%), %s of %s%s", count(a.ProvenFiles), plural(a.Files, "file"), math.Floor(share),
+		size(a.ProvenBytes), size(a.Bytes), left)
+	if !a.Surveyed.IsZero() {
+		t.more("names and attributes of everything %s ago", t.age(a.Surveyed))
+	}
+	if a.Trouble != "" {
+		t.more("not now: %s", printable(a.Trouble))
+	}
+	if a.Uncompared > 0 {
+		t.more("%s to read a file, here or there: see the log", plural(a.Uncompared, "failure"))
+	}
+	if a.Alarms == 0 {
+		return
+	}
+	t.line("alarms", "%s changed at the destination by somebody else, and sent again; the last:", plural(a.Alarms, "path"))
+	for _, l := range a.Last {
+		t.more("  %s", printable(l.Path))
+		t.more("      %s, %s ago", printable(l.What), t.age(l.At))
+	}
+}
+
+func byteShare(a *Audit) float64 {
+	if a.Bytes == 0 {
+		return 1
+	}
+	return float64(a.ProvenBytes) / float64(a.Bytes)
 }
 
 func (t *text) rates(r Rates, s Sessions) {

@@ -43,6 +43,12 @@ func busy() Status {
 			Bytes: 1 << 40, BytesTotal: 2 << 40, At: "a/b",
 		},
 		Held: &Held{Paths: 12345, Limit: 1000, Since: noon.Add(-10 * time.Second)},
+		Audit: &Audit{
+			On: true, Files: 4_000_000, Bytes: 2 << 40, ProvenFiles: 3_000_000, ProvenBytes: 1 << 40, FileRate: 1000,
+			ByteRate: 16 << 20, ProvenAll: noon.Add(18 * time.Hour), Surveyed: noon.Add(-2 * time.Hour),
+			Alarms: 2, Last: []Alarm{{Path: "a/\xff", What: "is only at the destination", At: noon.Add(-time.Minute)}},
+			Uncompared: 1, Trouble: "connection refused",
+		},
 	}
 }
 
@@ -69,6 +75,13 @@ failing   3 paths; the first 1:
             a/\#033[2Jb\#377
                 chown failed: Operation not permitted (1)
                 5 attempts in 1h05m, next in 20s
+proven    3,000,000 of 4,000,000 files (50 %), 1.00 TiB of 2.00 TiB; all in about 18h00m at this pace
+          names and attributes of everything 2h00m ago
+          not now: connection refused
+          1 failure to read a file, here or there: see the log
+alarms    2 paths changed at the destination by somebody else, and sent again; the last:
+            a/\#377
+                is only at the destination, 1m00s ago
 rate      12.3 MiB/s, 0.5 files/s in the last minute; limit 16.0 MiB/s
 sessions  3 of 8
 watching  30,123 directories; 1 overflow, 2 rescans

@@ -9,6 +9,7 @@ import (
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/internal/verify"
 	"github.com/syncd/syncd/transfer"
 )
 
@@ -38,8 +39,8 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 		return err
 	}
 	defer func() { watch.end() }()
-	s.now.runs(engine, watch.Watcher)
-	defer s.now.runs(nil, nil)
+	s.now.runs(engine, watch.Watcher, s.comparison(&c))
+	defer s.now.runs(nil, nil, verify.Config{})
 	if err := s.ready(watch); err != nil {
 		return err
 	}
@@ -52,6 +53,11 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	defer stop(nil)
 	followed := make(chan error, 1)
 	go func() { followed <- engine.Follow(following) }()
+	auditing, err := s.audited(following, root, engine, c)
+	if err != nil {
+		s.log.Error("there is no audit", "err", err)
+	}
+	defer func() { auditing() }()
 	s.follows.Do(func() { close(s.followed) })
 	for {
 		select {
@@ -66,7 +72,12 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 			return errors.Join(watch.err, onlyRoot(err))
 		case <-s.c.Hangups:
 			watch = s.reload(ctx, root, engine, watch)
-			s.now.runs(engine, watch.Watcher)
+			c.Filter = s.c.Engine.Filter
+			s.now.runs(engine, watch.Watcher, s.comparison(&c))
+			auditing()
+			if auditing, err = s.audited(following, root, engine, c); err != nil {
+				s.log.Error("there is no audit", "err", err)
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/syncd/syncd/internal/audit"
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/scan"
@@ -34,7 +35,8 @@ type Config struct {
 	Control     string          // path of the socket; "" = none
 	StateDir    string          // of the catalogue, and where a cutover leaves marks for the next start; "" = nowhere
 	Recheck     bool            // believe nothing in the catalogue
-	StopTimeout time.Duration   // how long running sessions may take after the end of ctx; 0 = cut at once
+	Audit       Audit
+	StopTimeout time.Duration // how long running sessions may take after the end of ctx; 0 = cut at once
 	Bandwidth   *ratelimit.Timetable
 	Log         *slog.Logger // nil = none
 	Version     string
@@ -63,6 +65,10 @@ type service struct {
 	deleted  transfer.DeleteHistory
 	notes    notes
 	tables   chan *ratelimit.Timetable // to keepLimit
+	audit    *audit.Audit              // nil: there is none
+
+	provenFiles, provenBytes control.Meter
+	proved                   struct{ files, bytes int64 } // that these have; guarded by now.mu
 
 	end      context.CancelCauseFunc // ends Run
 	ending   <-chan struct{}         // closed when Run is to end
@@ -114,6 +120,7 @@ func run(ctx context.Context, c Config, task func(*service)) error {
 		return err
 	}
 	defer s.forget()
+	s.audit = s.newAudit()
 
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var others errgroup.Group

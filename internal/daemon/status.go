@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/verify"
 	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/transfer"
 	"github.com/syncd/syncd/watcher"
@@ -32,6 +33,7 @@ type present struct {
 	since   time.Time
 	engine  *transfer.Engine
 	watcher *watcher.Watcher
+	compare verify.Config // how both sides are compared; it has no root
 }
 
 func (p *present) set(state control.State, reason string) (changed bool) {
@@ -44,10 +46,17 @@ func (p *present) set(state control.State, reason string) (changed bool) {
 	return changed
 }
 
-func (p *present) runs(e *transfer.Engine, w *watcher.Watcher) {
+func (p *present) runs(e *transfer.Engine, w *watcher.Watcher, c verify.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.engine, p.watcher = e, w
+	p.engine, p.watcher, p.compare = e, w, c
+}
+
+// comparison is how both sides are compared by what runs now.
+func (p *present) comparison() verify.Config {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.compare
 }
 
 // sync returns when everything that changed before it was called has been queued.
@@ -74,6 +83,7 @@ func (s *service) Status() control.Status {
 		ws := w.Stats()
 		st.Watch = control.Watch{Watches: int64(ws.Watches), Overflows: ws.Overflows, Rescans: ws.Rescans}
 	}
+	s.auditStatus(&st)
 	if e == nil || st.State == control.Starting {
 		return st
 	}
