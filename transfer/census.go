@@ -113,9 +113,12 @@ func (c *Census) note(p string) {
 // VersionOf is the version that a catalogue has of what was looked at.
 func VersionOf(s *scan.Stat) catalogue.Version { return versionOf(s) }
 
-// Proven reports whether the catalogue s knows that the destination has just this version of a regular file, and that
-// its content was equal in a comparison that began at the time since, in seconds since 1970, or later.
-func Proven(s *catalogue.Store, path string, now *scan.Stat, since int64) (bool, error) {
+// Proven returns when the content of a regular file was found equal, by the catalogue s, in seconds since 1970; 0 if it was
+// not, or if the destination is not known to have just this version.
+func Proven(s *catalogue.Store, path string, now *scan.Stat) (at int64, err error) {
 	r, ok, err := s.Get(path)
-	return ok && same(&r, versionOf(now)) && r.Verified != 0 && r.Verified >= since, err
+	if !ok || !same(&r, versionOf(now)) {
+		return 0, err
+	}
+	return r.Verified, err
 }

@@ -94,16 +94,21 @@ type Settled struct {
 	Bytes   int64     `json:"bytes"`   // of file data sent
 	Failed  []Problem `json:"failed,omitempty"`
 	Failing int64     `json:"failing"` // all that failed; Failed has the first of them
+	// Catalogue says that they were compared with what the destination is known to have, and not with what it said now.
+	Catalogue bool `json:"catalogue"`
 }
 
 // Verified is what the verification found. Only Complete says that there is no more.
 type Verified struct {
 	Complete bool   `json:"complete"`
-	Files    int64  `json:"files"`   // compared by checksum now
-	Bytes    int64  `json:"bytes"`   // in them
-	Digest   string `json:"digest"`  // such as xxh128
-	Proven   int64  `json:"proven"`  // files proven equal earlier and not changed since
-	Entries  int64  `json:"entries"` // entries of which the metadata was compared
+	Files    int64  `json:"files"`  // compared by checksum now
+	Bytes    int64  `json:"bytes"`  // in them
+	Digest   string `json:"digest"` // such as xxh128
+	Proven   int64  `json:"proven"` // files proven equal earlier and not changed since
+	// Oldest is when the proof of these was made that is the oldest; zero: there is none.
+	Oldest   time.Time `json:"oldest_proof,omitzero"`
+	Surveyed time.Time `json:"surveyed,omitzero"` // when names and attributes of everything were compared last, if earlier
+	Entries  int64     `json:"entries"`           // entries of which the metadata was compared
 
 	Different   int64     `json:"different"`
 	Differences []Problem `json:"differences,omitempty"` // the first of them

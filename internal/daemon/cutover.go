@@ -52,7 +52,7 @@ func (s *service) Cutover(ctx context.Context, plan cutover.Plan, emit func(cuto
 		case <-ctx.Done():
 		}
 	}()
-	r := cutover.Run(ctx, world{s, plan}, cutover.Config{
+	r := cutover.Run(ctx, &world{s: s, plan: plan}, cutover.Config{
 		Plan: plan, Source: s.c.Source, Destination: s.c.Destination, Version: s.c.Version,
 		Emit: func(e cutover.Event) { s.logEvent(e); emit(e) },
 	})

@@ -3,41 +3,76 @@ package daemon
 import (
 	"context"
 	"errors"
+	"iter"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/syncd/syncd/internal/audit"
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/cutover"
 	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/internal/verify"
+	"github.com/syncd/syncd/transfer"
 )
 
 // namedProblems are told of each kind; all are counted.
 const namedProblems = 20
 
-// Verify compares both sides by checksum.
-func (w world) Verify(ctx context.Context, scope cutover.Scope) (cutover.Verified, error) {
+// Verify compares both sides by checksum: all of it, or what the settling pass did not find proven.
+func (w *world) Verify(ctx context.Context, scope cutover.Scope) (cutover.Verified, error) {
 	root, err := scan.OpenRoot(w.s.c.Source)
 	if err != nil {
 		return cutover.Verified{}, err
 	}
 	defer root.Close()
-	c := w.s.c.Engine
-	v, err := verify.New(verify.Config{
-		Root: root, Dialer: c.Dialer, Session: c.Session, NanosecondsAuto: c.NanosecondsAuto, NoExtra: !c.Delete,
-		Filter: c.Filter, OneFileSystem: c.OneFileSystem, PartialDir: c.PartialDir, Sessions: c.Sessions,
-		Writes: w.s.limiter, Log: w.s.log,
-	})
+	c := w.s.now.comparison()
+	c.Root = root
+	store := w.s.c.Engine.Catalogue
+	p := &proof{concern: w.s.writes.concern, store: store}
+	earlier := scope == cutover.Changed && w.census != nil
+	if earlier {
+		c.Proven = p.proven
+	}
+	v, err := verify.New(c)
 	if err != nil {
 		return cutover.Verified{}, err
 	}
 	defer v.Close()
-	p := &proof{concern: w.s.writes.concern}
-	sum, err := v.Tree(ctx, ".", p)
+	var sum verify.Summary
+	if earlier && !w.census.Many {
+		p.Proven, p.oldest = w.census.Files, w.census.Oldest
+		sum, err = v.Paths(ctx, rest(w.census), p)
+	} else {
+		sum, err = v.Tree(ctx, ".", p)
+	}
 	if err == nil && w.plan.Rehearse {
 		err = p.again(ctx, v)
 	}
+	p.record()
 	p.Files, p.Bytes, p.Digest = sum.Files, sum.Bytes, sum.Hash.String()
-	p.Proven, p.Entries, p.Complete = sum.Proven, sum.Compared, err == nil
+	p.Entries, p.Complete = sum.Compared, err == nil
+	p.Proven += sum.Proven
+	if p.oldest != 0 {
+		p.Oldest = time.Unix(p.oldest, 0).UTC()
+	}
+	if earlier && w.s.audit != nil {
+		p.Surveyed = w.s.audit.Status().Surveyed.UTC()
+	}
 	return p.Verified, err
+}
+
+// rest is what a pass did not find proven, in order.
+func rest(c *transfer.Census) iter.Seq[verify.Item] {
+	items := make([]verify.Item, 0, len(c.Unproven)+len(c.Names))
+	for _, p := range c.Names {
+		items = append(items, verify.Item{Path: p, Names: true})
+	}
+	for _, p := range c.Unproven {
+		items = append(items, verify.Item{Path: p})
+	}
+	slices.SortFunc(items, func(a, b verify.Item) int { return strings.Compare(a.Path, b.Path) })
+	return slices.Values(slices.Compact(items))
 }
 
 // While the source is written, so is the destination: the temporary names of what is being sent are seen there. What is
@@ -83,9 +118,43 @@ type proof struct {
 	cutover.Verified
 	concern func(path string) bool // whether it has been written meanwhile
 	paths   []string               // that differ, the first of them
+	store   *catalogue.Store       // nil: nothing is remembered
+	oldest  int64                  // proof that was relied on, in seconds since 1970
+	changes []catalogue.Change     // for the store
 }
 
-func (p *proof) Equal(string, verify.Proof) {}
+// proven reports whether the content of a file need not be compared (verify.Config.Proven).
+func (p *proof) proven(path string, now *scan.Stat) bool {
+	at, err := transfer.Proven(p.store, path, now)
+	if err != nil || at == 0 {
+		return false
+	}
+	if p.oldest == 0 || at < p.oldest {
+		p.oldest = at
+	}
+	return true
+}
+
+// mostChanges are handed to the catalogue at once.
+const mostChanges = 512
+
+// Equal remembers what was found equal: should the freeze end here, the next one has less to compare.
+func (p *proof) Equal(path string, got verify.Proof) {
+	if p.store == nil || got.Digest == nil {
+		return
+	}
+	if p.changes = append(p.changes, audit.Verified(path, got)); len(p.changes) >= mostChanges {
+		p.record()
+	}
+}
+
+// record hands that to the catalogue. If that fails the engine finds it out as well, and goes on without it.
+func (p *proof) record() {
+	if len(p.changes) > 0 {
+		_ = p.store.Apply(p.changes...)
+		p.changes = p.changes[:0]
+	}
+}
 
 func (p *proof) Different(d verify.Difference) {
 	if p.concern(d.Path) {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/syncd/syncd/internal/cutover"
 	"github.com/syncd/syncd/internal/cutover/record"
 	"github.com/syncd/syncd/internal/hook"
 	"github.com/syncd/syncd/internal/openfiles"
-	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/transfer"
 )
@@ -25,10 +25,13 @@ const calmLooks = 5
 type world struct {
 	s    *service
 	plan cutover.Plan
+
+	ahead  ahead
+	census *transfer.Census // of the settling pass; nil: without a catalogue
 }
 
 // engine is what runs now.
-func (w world) engine() (*transfer.Engine, error) {
+func (w *world) engine() (*transfer.Engine, error) {
 	e, _, st := w.s.now.get()
 	if e == nil {
 		return nil, fmt.Errorf("nothing is followed now: %s", st.State)
@@ -36,7 +39,7 @@ func (w world) engine() (*transfer.Engine, error) {
 	return e, nil
 }
 
-func (w world) snapshot(ctx context.Context) (transfer.Snapshot, error) {
+func (w *world) snapshot(ctx context.Context) (transfer.Snapshot, error) {
 	e, err := w.engine()
 	if err != nil {
 		return transfer.Snapshot{}, err
@@ -45,7 +48,7 @@ func (w world) snapshot(ctx context.Context) (transfer.Snapshot, error) {
 }
 
 // Backlog is what the queue holds. Its size in bytes is not known before it is sent.
-func (w world) Backlog(ctx context.Context) (cutover.Backlog, error) {
+func (w *world) Backlog(ctx context.Context) (cutover.Backlog, error) {
 	snap, err := w.snapshot(ctx)
 	if err != nil {
 		return cutover.Backlog{}, err
@@ -77,6 +80,9 @@ func (w world) Backlog(ctx context.Context) (cutover.Backlog, error) {
 	for _, p := range failing(snap) {
 		block("%s: %s", p.Text, p.What)
 	}
+	if len(b.Blocked) == 0 {
+		w.proveAhead(&b, time.Now())
+	}
 	return b, nil
 }
 
@@ -94,11 +100,31 @@ func failing(snap transfer.Snapshot) (all []cutover.Problem) {
 	return all
 }
 
-// Drain has nothing to do: changes go before all else at all times.
-func (w world) Drain(context.Context, bool) error { return nil }
+// Drain has the audit prove ahead what would have to be compared during the freeze. Changes go before all else anyway.
+func (w *world) Drain(ctx context.Context, on bool) error {
+	a := w.s.audit
+	switch {
+	case a == nil:
+		return nil
+	case !on:
+		a.Ahead(false)
+		return a.Hold(ctx, false)
+	case w.plan.Verify == cutover.All:
+		return a.Hold(ctx, true) // it will all be compared in any case
+	}
+	st := a.Status()
+	w.ahead = ahead{begun: time.Now(), least: math.MaxInt64, files: st.Files, bytes: st.Bytes}
+	a.Ahead(true)
+	return nil
+}
 
-// Sync reads the watcher's cookie back.
-func (w world) Sync(ctx context.Context) error {
+// Sync reads the watcher's cookie back. The audit rests from here on.
+func (w *world) Sync(ctx context.Context) error {
+	if w.s.audit != nil {
+		if err := w.s.audit.Hold(ctx, true); err != nil {
+			return err
+		}
+	}
 	if err := w.cookie(ctx); err != nil {
 		return err
 	}
@@ -106,7 +132,7 @@ func (w world) Sync(ctx context.Context) error {
 	return nil
 }
 
-func (w world) cookie(ctx context.Context) error {
+func (w *world) cookie(ctx context.Context) error {
 	_, watcher, st := w.s.now.get()
 	if watcher == nil {
 		return fmt.Errorf("nothing is watched now: %s", st.State)
@@ -114,32 +140,43 @@ func (w world) cookie(ctx context.Context) error {
 	return watcher.Sync(ctx)
 }
 
-// Settle compares the whole tree with the destination.
-func (w world) Settle(ctx context.Context) (cutover.Settled, error) {
+// Settle compares the whole tree with the catalogue, or else with the destination.
+func (w *world) Settle(ctx context.Context) (cutover.Settled, error) {
 	e, err := w.engine()
 	if err != nil {
 		return cutover.Settled{}, err
 	}
 	before, sent := e.Progress(), w.s.changes.Load()
 	begun := time.Now()
-	e.Changed(queue.Item{Kind: queue.Tree, Path: "."})
+	if err := e.Recount(ctx); err != nil {
+		return cutover.Settled{}, err
+	}
 	snap, err := w.passed(ctx, begun)
 	if err != nil {
 		return cutover.Settled{}, err
 	}
+	c, known, err := e.Census(ctx)
+	if err != nil {
+		return cutover.Settled{}, err
+	}
+	w.census = nil
 	after := e.Progress()
 	s := cutover.Settled{
 		Entries: after.Entries - before.Entries, Sent: w.s.changes.Load() - sent, Bytes: after.Sent - before.Sent,
 		Failed: failing(snap),
 	}
 	s.Failing = int64(len(s.Failed))
+	if known {
+		w.census = &c
+		s.Entries, s.Catalogue = c.Entries, true
+	}
 	return s, nil
 }
 
 // passed waits until a pass that was asked for at begun is over: until the engine is idle, or nothing but failures is
 // left. In a rehearsal the engine is never idle: there it is waited for that no pass runs, and that what was queued by
 // then is acknowledged.
-func (w world) passed(ctx context.Context, begun time.Time) (snap transfer.Snapshot, err error) {
+func (w *world) passed(ctx context.Context, begun time.Time) (snap transfer.Snapshot, err error) {
 	var calm int      // looks in a row without a pass
 	var end time.Time // of the first of them
 	tick := time.NewTicker(lookEvery)
@@ -171,7 +208,7 @@ func (w world) passed(ctx context.Context, begun time.Time) (snap transfer.Snaps
 func after(oldest, t time.Time) bool { return oldest.IsZero() || oldest.After(t) }
 
 // Writes are what the watcher has named since Sync.
-func (w world) Writes(ctx context.Context) (cutover.Writes, error) {
+func (w *world) Writes(ctx context.Context) (cutover.Writes, error) {
 	if err := w.cookie(ctx); err != nil {
 		return cutover.Writes{}, err
 	}
@@ -184,7 +221,7 @@ func (w world) Writes(ctx context.Context) (cutover.Writes, error) {
 }
 
 // Writers looks through /proc.
-func (w world) Writers(ctx context.Context) (cutover.Writers, error) {
+func (w *world) Writers(ctx context.Context) (cutover.Writers, error) {
 	found, unseen, err := openfiles.Writers(ctx, openfiles.Options{
 		Dir: w.s.c.Source, OneFileSystem: w.s.c.Engine.OneFileSystem,
 	})
@@ -200,7 +237,7 @@ func (w world) Writers(ctx context.Context) (cutover.Writers, error) {
 }
 
 // Hold pauses the engine, and keeps an operator from resuming it.
-func (w world) Hold(ctx context.Context, on bool) error {
+func (w *world) Hold(ctx context.Context, on bool) error {
 	e, err := w.engine()
 	if err != nil {
 		return err
@@ -225,7 +262,7 @@ func (w world) Hold(ctx context.Context, on bool) error {
 }
 
 // Hook runs a hook, with its output in the log. While one may have frozen the source, a mark says so.
-func (w world) Hook(ctx context.Context, h cutover.Hook, command string, env []string) (int, string, error) {
+func (w *world) Hook(ctx context.Context, h cutover.Hook, command string, env []string) (int, string, error) {
 	frozen := record.NewMark(w.s.c.StateDir, record.Frozen)
 	if h != cutover.ThawHook {
 		if err := frozen.Set(w.plan.ThawHook); err != nil {
@@ -245,7 +282,7 @@ func (w world) Hook(ctx context.Context, h cutover.Hook, command string, env []s
 }
 
 // Save writes the report, where one is wanted.
-func (w world) Save(_ context.Context, r *cutover.Report) error {
+func (w *world) Save(_ context.Context, r *cutover.Report) error {
 	if w.plan.Report == "" {
 		return nil
 	}
