@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 )
@@ -198,4 +201,25 @@ func cutOff(t *testing.T, src, dest, state string, after time.Duration) {
 		t.Fatal(err)
 	}
 	c.Catalogue.Close()
+}
+
+// What is recorded below a directory stays when the directory itself, of which nothing is known but that it may be there,
+// is sent once more.
+func TestDoubtAboutADirectoryKeepsItsNames(t *testing.T) {
+	c, _ := config(t, t.TempDir(), "rsync://host/m", remembering(t, t.TempDir()))
+	s := c.Catalogue
+	file := version{Mode: 0o100644, Ino: 7}
+	if err := s.Apply(catalogue.MarkDoubt("d"), catalogue.Put("d/file", file, false)); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []kind{copySmall, prune} {
+		b := newBatch(k, nil)
+		b.addDir(flist.Entry{Path: "d", Mode: 0o040755, Dir: flist.Content}, version{Mode: 0o040755, Ino: 6}, true)
+		g := &ledger{log: slog.New(slog.DiscardHandler)}
+		g.store.Store(s)
+		g.expect(b)
+		if r, ok, err := s.Get("d/file"); err != nil || !ok || r.Version != file {
+			t.Errorf("batch of kind %d: the record of d/file is %+v, %v, %v", k, r, ok, err)
+		}
+	}
 }

@@ -55,7 +55,8 @@ func expected(s *catalogue.Store, b *batch, i int) ([]catalogue.Change, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case ok && isDir(r.Version.Mode) != isDir(mode):
+	case ok && !isDir(mode) && (isDir(r.Version.Mode) || r.Version.Mode == 0):
+		// A directory that is there, or may be, goes with all that is in it.
 		return []catalogue.Change{catalogue.Forget(p), catalogue.MarkDoubt(p)}, nil
 	case ok && r.State == catalogue.Doubt:
 		return nil, nil
