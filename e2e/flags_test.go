@@ -20,6 +20,7 @@ func TestFlagsAreRsyncs(t *testing.T) {
 		"-z", "-z --zc=lz4 -W", "--new-compress", "--old-compress", "--zc=zstd --zl=9 --inplace",
 		"-S", "-S --inplace", "-S --inplace --no-whole-file", "--preallocate", "--fsync", "--temp-dir=.tmp", "-y",
 		"--chown=1234:5678", "--usermap=0:77,*:78", "--groupmap=0-100:79 --numeric-ids", "--usermap=root:daemon,1-70000:nobody",
+		"--chmod=Dg+s,ug+w,Fo-w,+X", "--chmod=D755,F640 --no-p", "--chmod=a=,u+s",
 		"-u", "--existing", "-u --existing", "--min-size=700 --max-size=2k", "--max-size=1",
 	} {
 		t.Run(flags, func(t *testing.T) {

@@ -95,6 +95,9 @@ func TestReceiver(t *testing.T) {
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	if c := parse(t, "-a", "--chmod=D755", "--chmod=F644,+X").Session.Chmod; c == nil || c.String() != "D755,F644,+X" {
+		t.Errorf("--chmod, twice: %v", c)
+	}
 	if s := parse(t, "-aSy", "--no-S", "--no-fuzzy").Session; s.Sparse || s.Fuzzy {
 		t.Errorf("not taken back: %+v", s)
 	}
@@ -318,6 +321,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -aX --protocol=29 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aU src h::m", "--atimes.*not available"},
+		{"--full -a --chmod=u+q src h::m", "^--chmod=u\\+q: .*; write it as D755,F644"},
 		{"-a --update src h::m", "^--update: a mirror that leaves out changes is none; leave it out, or add --full"},
 		{"--cutover -a --existing src h::m", "^--existing: a mirror that leaves out changes is none"},
 		{"--verify -a --max-size=1K src h::m", "^--max-size: a comparison names all that differs"},

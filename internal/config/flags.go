@@ -159,6 +159,7 @@ func (f *flags) size(to func(int64), name, short string, low, high int64) {
 // attributes are what of an entry is copied. The --no- forms are rsync's.
 func (f *flags) attributes() {
 	s := &f.c.Session
+	f.value("chmod", "", f.chmod)
 	devices := []*bool{&s.Devices, &s.Specials}
 	all := append(devices, &f.recurse, &s.Links, &s.Perms, &s.Times, &s.Owner, &s.Group)
 	f.do("archive", "a", func() error { return set(true, all...) })

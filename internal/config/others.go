@@ -20,7 +20,6 @@ var others = map[string]string{
 	"crtimes,N":         "leave it out; creation times are not copied",
 	"omit-link-times,J": "leave it out; times of symlinks are copied",
 	"executability,E":   "use -p",
-	"chmod":             "set the modes at the source or use 'incoming chmod' in rsyncd.conf",
 	"super":             "leave it out; the server decides by its own user",
 	"fake-super":        "set 'fake super = yes' in rsyncd.conf",
 	"compress-threads":  "leave it out; each session compresses in one thread",

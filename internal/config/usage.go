@@ -63,6 +63,8 @@ What is copied:
   -X, --xattrs             extended attributes: all that may be read here; a
                            server that does not run as root keeps those of users
       --ignore-unsupported go on without -A or -X where DEST cannot have them
+      --chmod=CHANGES      other permissions than here: D755,F644 or Dg+s,ug+w,
+                           Fo-w,+X; D is directories alone, F all others alone
   -O, --omit-dir-times     do not set times of directories
       --no-OPTION          take one back: -a --no-o, --no-perms, --no-D
       --numeric-ids        owners and groups by number, not by name

@@ -178,7 +178,7 @@ func (x *exchange) sendable(o flist.Options) (entries []flist.Entry, places []in
 		}
 	}
 	if bad == nil {
-		return x.b.Entries, nil
+		return x.opts.Sent(x.b.Entries), nil
 	}
 	for i := range x.b.Entries {
 		e := &x.b.Entries[i]
@@ -190,7 +190,7 @@ func (x *exchange) sendable(o flist.Options) (entries []flist.Entry, places []in
 			entries, places = append(entries, *e), append(places, int32(i))
 		}
 	}
-	return entries, places
+	return x.opts.Sent(entries), places
 }
 
 // badParent returns the directory above path that cannot be sent, if any.

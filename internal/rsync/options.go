@@ -1,10 +1,13 @@
 package rsync
 
 import (
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/syncd/syncd/internal/chmod"
 	"github.com/syncd/syncd/internal/rsync/compress"
+	"github.com/syncd/syncd/internal/rsync/flist"
 )
 
 // Options is what a session asks of the server. The zero value copies names and data and sets nothing else; a caller
@@ -52,6 +55,9 @@ type Options struct {
 	// and later.
 	UserMap, GroupMap string
 
+	// Chmod changes the modes of what is sent, here; nil = nothing.
+	Chmod *chmod.Changes
+
 	// Compress makes data travel compressed, by the best algorithm that both sides have, or by CompressChoice. It
 	// changes nothing at the destination.
 	Compress       bool
@@ -70,6 +76,18 @@ type Options struct {
 // Selective reports whether the server is to leave some differences as they are.
 func (o *Options) Selective() bool {
 	return o.Existing || o.IgnoreExisting || o.Update || o.MinSize > 0 || o.MaxSize > 0
+}
+
+// Sent returns entries as the server is to see them: with their modes changed. The entries stay as they are.
+func (o *Options) Sent(entries []flist.Entry) []flist.Entry {
+	if o.Chmod == nil {
+		return entries
+	}
+	entries = slices.Clone(entries)
+	for i := range entries {
+		entries[i].Mode = o.Chmod.Apply(entries[i].Mode)
+	}
+	return entries
 }
 
 // deletes reports whether the server is in delete mode, and so expects filter rules (5.1).

@@ -22,6 +22,9 @@ const sortProtocol = 32
 // what it did not come to stays Pending, and the directories touched so far have their times and modes. The same holds
 // when ctx ends: no file is left half under its final name, no temporary file at all.
 func (d *Dest) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	sent := *b
+	sent.Entries = o.Sent(b.Entries)
+	b = &sent
 	rep := &rsync.Report{Results: make([]rsync.Result, len(b.Entries))}
 	if err := checkOptions(b, o); err != nil {
 		return rep, err
