@@ -107,8 +107,9 @@ type listJob struct {
 	alone  bool // parent is not known
 	only   bool // without what is below its subdirectories
 	prune  bool
-	check  bool // by checksum
-	count  bool // for the census
+	check  bool      // by checksum
+	recent time.Time // dir.recent
+	count  bool      // for the census
 }
 
 type listed struct {

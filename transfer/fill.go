@@ -75,7 +75,7 @@ func (e *Engine) report(l listed, visited map[string]struct{}) {
 // fits reports whether a directory may be copied and cleared of extras in one go: its whole content must be in one
 // list, and no other session may count against the same --max-delete.
 func (e *Engine) fits(l listed) bool {
-	return !l.trusted && l.big == 0 && l.checked == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
+	return !l.trusted && l.big == 0 && l.unsure == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
 		len(l.children)+len(l.subdirs) < e.cfg.tuning.entries-len(above(l.path))
 }
 
@@ -118,7 +118,7 @@ func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
 			e.addBig(c, l)
 			continue
 		}
-		f := fillFor(false, l.children[i].checked || l.dir.check)
+		f := fillFor(false, l.children[i].trust)
 		b := e.batchFor(f, l)
 		b.ride(l.dir)
 		b.add(&l.children[i], e.session.HardLinks)
@@ -131,7 +131,7 @@ func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
 // addBig lists a large file. While following its directory need not wait for it, nor the changes in there: the file is
 // in flight by itself.
 func (e *Engine) addBig(c *child, l listed) {
-	f := fillFor(true, c.checked || l.dir.check)
+	f := fillFor(true, c.trust)
 	b := e.filled(f, l)
 	b.ride(l.dir)
 	b.add(c, e.session.HardLinks)
@@ -204,7 +204,7 @@ func (e *Engine) filled(f fill, l listed) *batch {
 	}
 	if e.filling[f] == nil {
 		b := newBatch(f.kind(), l.dir.scope)
-		b.check, b.since = f >= fillChecked, l.since
+		b.check, b.live, b.since = f.trust() == bySum, f.trust() == never, l.since
 		e.filling[f] = b
 	}
 	b := e.filling[f]
@@ -218,26 +218,22 @@ func (e *Engine) filled(f fill, l listed) *batch {
 type fill uint8
 
 const (
-	fillSmall fill = iota
-	fillBig
-	fillChecked // small files compared by checksum
-	fillBigChecked
-	fills
+	fillSmall fill = iota // files that are not big, by trust
+	fillBig        = fillSmall + fill(trusts)
+	fills          = fillBig + fill(trusts)
 )
 
-func fillFor(big, checked bool) fill {
-	f := fillSmall
+func fillFor(big bool, t trust) fill {
 	if big {
-		f = fillBig
+		return fillBig + fill(t)
 	}
-	if checked {
-		f += fillChecked
-	}
-	return f
+	return fillSmall + fill(t)
 }
 
+func (f fill) trust() trust { return trust((f - fillSmall) % fill(trusts)) }
+
 func (f fill) kind() kind {
-	if f == fillBig || f == fillBigChecked {
+	if f >= fillBig {
 		return copyBig
 	}
 	return copySmall

@@ -66,6 +66,28 @@ func following(t *testing.T, e *Engine) *follower {
 	return f
 }
 
+// A change that a wider item swallowed arrives, though it hides behind size and time.
+func TestSwallowedRewriteArrives(t *testing.T) {
+	src := t.TempDir()
+	p := filepath.Join(src, "d/file")
+	write(t, p, "content")
+	st, err := os.Stat(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	e := follow(t, src, url, nil)
+	settles(t, src, dst)
+	for i, kind := range []queue.Kind{queue.Tree, queue.Dir} {
+		write(t, p, []string{"CONTENT", "Content"}[i])
+		if err := os.Chtimes(p, time.Time{}, st.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		e.Changed(queue.Item{Kind: queue.Path, Path: "d/file"}, queue.Item{Kind: kind, Path: "d"})
+		settles(t, src, dst)
+	}
+}
+
 // settles waits until the destination equals the source.
 func settles(t *testing.T, src, dst string) {
 	t.Helper()

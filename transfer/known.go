@@ -93,7 +93,7 @@ func same(r *catalogue.Record, v version) bool { return r.State == catalogue.Kno
 // suspicious reports whether a file may differ at the destination although size and time there say that it does not:
 // the record knows of a version that had the same ones, or cannot tell what is there.
 func (e *Engine) suspicious(r *catalogue.Record, v version) bool {
-	if r.Name == "" || v.Mode&unix.S_IFMT != unix.S_IFREG {
+	if r.Name == "" {
 		return false
 	}
 	switch r.State {
@@ -105,6 +105,32 @@ func (e *Engine) suspicious(r *catalogue.Record, v version) bool {
 		// After a crash of the machine everything is in doubt, and little of it for a reason.
 		return !(e.ledger.distrusted.Load() && r.Version == v)
 	}
+}
+
+// recentLag is how much older than an item a change may be that it swallowed: the kernel's queue is read so late at most.
+const recentLag = 30 * time.Second
+
+// recent returns since when changes below the item in flight at p may have no items of their own, by the clock of the
+// files.
+func (e *Engine) recent(p string) time.Time {
+	since := e.queue.Since(p)
+	if since.IsZero() {
+		return since
+	}
+	return time.Now().Add(-time.Since(since) - recentLag)
+}
+
+// trusted returns by what an entry of directory d is taken for equal.
+func (e *Engine) trusted(d *dir, r *catalogue.Record, c *child) trust {
+	switch {
+	case c.version.Mode&unix.S_IFMT != unix.S_IFREG:
+		return byTime
+	case !d.recent.IsZero() && c.version.Ctime > d.recent.UnixNano():
+		return never
+	case d.check || e.suspicious(r, c.version):
+		return bySum
+	}
+	return byTime
 }
 
 // take sorts one entry of the directory being listed into l, unless the destination has it.
@@ -140,8 +166,8 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 	if e.big(&c.entry) {
 		l.big++
 	}
-	if c.checked = e.suspicious(&r, c.version); c.checked {
-		l.checked++
+	if c.trust = e.trusted(l.dir, &r, &c); c.trust != byTime {
+		l.unsure++
 	}
 	l.children = append(l.children, c)
 }

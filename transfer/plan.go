@@ -22,6 +22,7 @@ type dir struct {
 	parent  *dir
 	scope   *filter.Scope // the rules in force inside it; nil: none
 	check   bool          // what is in it is compared by checksum
+	recent  time.Time     // what changed in it later is sent, whatever size and time say; zero: nothing is
 	counted bool          // it belongs to the pass of the census
 }
 
@@ -31,8 +32,18 @@ type child struct {
 	version version
 	link    link
 	nlink   uint64
-	checked bool // times and size do not tell whether its content is there
+	trust   trust
 }
+
+// A trust says by what a file is taken for equal.
+type trust uint8
+
+const (
+	byTime trust = iota // size and time are equal
+	bySum               // the checksum is, as size and time may hide a change
+	never               // it has just changed
+	trusts
+)
 
 // A listing is a directory's content as it is to be sent, in byte order.
 type listing struct {
@@ -46,7 +57,7 @@ type listing struct {
 	only     bool     // what is below its subdirectories is not asked for
 	vanished bool     // the directory itself did
 	big      int      // children that are large files
-	checked  int      // children with that mark
+	unsure   int      // children of which time and size tell nothing
 
 	// With a catalogue.
 	since   time.Time // it was read then, or later
@@ -75,6 +86,9 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	l.dir.parent = job.parent
 	l.dir.counted = job.count || !job.alone && job.parent != nil && job.parent.counted
 	l.dir.check = job.check || !job.alone && job.parent != nil && job.parent.check
+	if l.dir.recent = job.recent; !job.alone && job.parent != nil {
+		l.dir.recent = job.parent.recent
+	}
 	l.dir.scope, l.err = e.enter(p, job.parent)
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.

@@ -247,7 +247,9 @@ func (e *Engine) settleRelink(o outcome) error {
 		it := queue.Item{Kind: queue.Tree, Path: r.To}
 		check := e.outage.checked(it)
 		e.outage.settled(it)
-		e.trees = append(e.trees, listJob{path: r.To, alone: true, check: check})
+		e.trees = append(e.trees, listJob{
+			path: r.To, alone: true, check: check, recent: e.recent(r.To),
+		})
 		e.endRename(r)
 		return nil
 	}

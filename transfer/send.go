@@ -78,6 +78,7 @@ func summed(b *rsync.Batch, c delta.Checksum) *rsync.Batch {
 
 func sum(b *rsync.Batch, i int, c delta.Checksum) []byte {
 	none := make([]byte, c.Hash.Size())
+	none[0] = 1 // zeros are what a server has of a file that it cannot read
 	f, err := b.Open(i)
 	if err != nil {
 		return none

@@ -1,6 +1,9 @@
 package queue
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // obstacle returns the node that an item of kind k and age since at n has to wait for; nil if it may go. The answer is n
 // itself if it waits for what is in flight at n or below.
@@ -145,6 +148,15 @@ func (q *Queue[C]) flying(p string) *node {
 		return n
 	}
 	return nil
+}
+
+// Since returns when the change was first seen that the item in flight at p stands for, or the oldest of those that it
+// swallowed. It is zero for bulk, and if nothing is in flight there.
+func (q *Queue[C]) Since(p string) time.Time {
+	if n := q.flying(p); n != nil && !n.busy.ageless {
+		return q.time(n.busy.since)
+	}
+	return time.Time{}
 }
 
 // Lock keeps every item at or below p out of flight until Unlock, for pruning. It fails, and does nothing, while
