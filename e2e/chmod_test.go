@@ -42,3 +42,22 @@ func TestChmodOfALocalDirectory(t *testing.T) {
 		treetest.Mutate(t, rng, src, 30)
 	}
 }
+
+// Changes arrive with changed modes.
+func TestChmodWhileFollowing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	src, theirs := t.TempDir(), treetest.TempDir(t) // of which the first is watched
+	treetest.Random(t, rng, src, 80)
+	d := rsynctest.Daemon(t, rsynctest.Config{})
+	const chmod = "--chmod=Dg+s,Fo-r,+X"
+	s := follow(t, src, d.Dir("m"), d.URL("m"), chmod)
+	s.src = theirs
+	for range 3 {
+		cmd := exec.Command(rsynctest.Rsync(t), "-a", "-@-1", "--delete", "--numeric-ids", chmod, src+"/", theirs)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		s.converged()
+		treetest.Mutate(t, rng, src, 30)
+	}
+}

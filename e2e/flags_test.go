@@ -31,6 +31,28 @@ func TestFlagsAreRsyncs(t *testing.T) {
 	}
 }
 
+// What is replaced and deleted is kept as rsync keeps it.
+func TestBackup(t *testing.T) {
+	for i, flags := range []string{"-b", "-b --suffix=.old --inplace", "--backup-dir=../aside --exclude=/aside", "--backup-dir=.tmp/aside --suffix=.1"} {
+		t.Run(flags, func(t *testing.T) {
+			w := newTwins(t, uint64(i), strings.Fields(flags)...)
+			w.options.Ignore |= treetest.DirMtime
+			treetest.Random(t, w.rng, w.src, 120)
+			w.changes(t, true)
+			kept := 0
+			err := filepath.WalkDir(w.ours, func(p string, d os.DirEntry, err error) error {
+				if err == nil && !d.IsDir() && (strings.Contains(p, "aside/") || strings.HasSuffix(p, "~") || strings.HasSuffix(p, ".old")) {
+					kept++
+				}
+				return err
+			})
+			if err != nil || kept == 0 {
+				t.Errorf("%d old files (%v)", kept, err)
+			}
+		})
+	}
+}
+
 // What is there stays, but for what is to be deleted. No file stands where a directory belongs: what comes of what is
 // below depends, in rsync, on the order of its work.
 func TestIgnoreExisting(t *testing.T) {

@@ -103,6 +103,43 @@ func TestReceiver(t *testing.T) {
 	}
 }
 
+// What was backed up is not deleted by the next run.
+func TestBackupsAreProtected(t *testing.T) {
+	for _, tt := range []struct{ flags, dest, rules string }{
+		{"-b", "h::m", "-r *~"},
+		{"-b --suffix=.o[1]", "h::m", `-r *.o\[1]`},
+		{"-b --exclude=*", "h::m", "- *\n-r *~"},
+		{"--backup-dir=a/b", "h::m", "-r /a/b\n-r /a"},
+		{"--backup-dir=a*b --suffix=x", "h:/d", `-r /a\*b`},
+		{"--backup-dir=../a", "h::m/d", ""},
+		{"--backup-dir=../../a", "h::m", "-r /a"}, // a daemon does not let it leave the module
+		{"--backup-dir=../d/a", "h:d", "-r /a"},
+		{"--backup-dir=../a", "h:", ""},
+		{"--backup-dir=./a", "h:", "-r /a"},
+		{"--backup-dir=/d/a", "h::m/d", "-r /a"},
+		{"--backup-dir=/da", "h::m/d", ""},
+		{"--backup-dir=/a", "h::m", "-r /a"},
+		{"--backup-dir=/d/../e", "h:/d", ""},
+	} {
+		c, err := Parse(append(strings.Fields(tt.flags), "--full", "-a", "--delete", "src", tt.dest), noEnv, nil)
+		if err != nil {
+			t.Errorf("%s: %v", tt.flags, err)
+			continue
+		}
+		scope, err := c.Filter.Root(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, err := scope.Wire(32, false)
+		if got := strings.Join(rules, "\n"); err != nil || got != tt.rules {
+			t.Errorf("%s: rules %q (%v), want %q", tt.flags, got, err, tt.rules)
+		}
+		if c.Session.OmitDirTimes != (c.Session.BackupDir == "") {
+			t.Errorf("%s: times of directories", tt.flags)
+		}
+	}
+}
+
 func TestCompression(t *testing.T) {
 	type compression struct {
 		On     bool
@@ -322,6 +359,13 @@ func TestUsageErrors(t *testing.T) {
 		{"--full -aA --protocol=27 src h::m", "^--protocol: -A and -X need protocol 30"},
 		{"--full -aU src h::m", "--atimes.*not available"},
 		{"--full -a --chmod=u+q src h::m", "^--chmod=u\\+q: .*; write it as D755,F644"},
+		{"-ab src h::m", "^--backup: a service sends a file again whenever"},
+		{"--cutover -a --backup-dir=x src h::m", "^--backup-dir: a service sends a file again"},
+		{"--full -ab src dst", "^--backup: not available for a local directory"},
+		{"--full -ab --suffix= src h::m", "^--suffix: without --backup-dir it cannot be empty"},
+		{"--full -ab --suffix=a/b src h::m", "^--suffix=a/b: a suffix has no slash"},
+		{"--full -a --suffix=.old src h::m", "^--suffix: nothing is kept without --backup"},
+		{"--full -a --backup-dir= src h::m", "^--backup-dir: its value is empty"},
 		{"-a --update src h::m", "^--update: a mirror that leaves out changes is none; leave it out, or add --full"},
 		{"--cutover -a --existing src h::m", "^--existing: a mirror that leaves out changes is none"},
 		{"--verify -a --max-size=1K src h::m", "^--max-size: a comparison names all that differs"},

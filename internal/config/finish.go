@@ -34,6 +34,9 @@ func (f *flags) finish() error {
 	if err := f.rules.build(c.Filter); err != nil {
 		return err
 	}
+	if err := f.protection(c.Filter); err != nil {
+		return err
+	}
 	return f.rulesFit()
 }
 
@@ -158,7 +161,7 @@ func (f *flags) destination() error {
 			Remedy: "leave it out; ssh takes keys",
 		}
 	}
-	for _, fits := range []func(rsync.Dest) error{f.receiverFits, f.selectiveFits} {
+	for _, fits := range []func(rsync.Dest) error{f.receiverFits, f.selectiveFits, f.backupsFit} {
 		if err := fits(d); err != nil {
 			return err
 		}

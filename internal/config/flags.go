@@ -31,6 +31,8 @@ type flags struct {
 	shellGiven   bool
 	partialGiven bool
 	levelGiven   bool
+	suffixGiven  bool
+	protected    []string // patterns of what is kept from being deleted
 	rules        rules
 }
 
@@ -66,6 +68,7 @@ func newFlags(c *Config, env func(string) string, stdin io.Reader) *flags {
 	f.compression()
 	f.receiver()
 	f.selective()
+	f.backups()
 	f.deletion()
 	f.state()
 	f.selection()

@@ -116,6 +116,9 @@ How DEST writes it (not a local directory):
   -S, --sparse             zeros as holes
       --preallocate        room for a file before its first byte
       --fsync              each file on the disk before it is in place
+  -b, --backup             keep what is replaced or deleted, with a ~ at the end
+      --backup-dir=DIR     of its name, or in DIR; with --full alone
+      --suffix=SUFFIX      another end than ~, or also one in DIR
   -T, --temp-dir=DIR       make new files in DIR, not beside the old ones
   -y, --fuzzy              send the difference to a file of a similar name
       --usermap=FROM:TO,.. owners that become others; names, numbers or ranges

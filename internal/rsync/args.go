@@ -26,6 +26,7 @@ func (o *Options) cluster(secluded bool) string {
 		}
 	}
 	add(secluded, 's')
+	add(o.Backup, 'b')
 	add(o.Update, 'u')
 	add(o.DryRun, 'n')
 	add(o.Links, 'l')
@@ -70,6 +71,8 @@ func (o *Options) long(protocol int) []string {
 	add(o.Itemize, "--log-format=%i")
 	add(o.BlockSize > 0, "-B"+strconv.Itoa(o.BlockSize))
 	add(o.Timeout > 0, "--timeout="+strconv.Itoa(seconds(o.Timeout)))
+	add(o.Backup && o.BackupDir != "", "--backup-dir", o.BackupDir)
+	add(o.Backup && o.Suffix != "" && (o.Suffix != "~" || o.BackupDir != ""), "--suffix="+o.Suffix)
 	add(o.ChecksumChoice != "", "--checksum-choice="+o.ChecksumChoice)
 	add(o.Compress && !o.negotiates(), "--new-compress")
 	if o.Delete || o.DeleteMissing {
@@ -161,7 +164,7 @@ func (d *Dialer) checkOptions(o *Options) error {
 			"%q is unknown", o.CompressChoice)
 	}
 	o.CompressChoice = strings.ToLower(o.CompressChoice)
-	for _, v := range []string{o.PartialDir, o.TempDir, o.UserMap, o.GroupMap, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
+	for _, v := range []string{o.PartialDir, o.TempDir, o.BackupDir, o.Suffix, o.UserMap, o.GroupMap, o.ChecksumChoice, d.Dest.Path, d.Dest.Module} {
 		if strings.ContainsRune(v, 0) || len(v) > maxArg-64 {
 			return d.errorf(KindRefused, "options", "", "argument too long or with a NUL byte: %q", clip(v))
 		}

@@ -57,6 +57,9 @@ func TestArgs(t *testing.T) {
 		{"selective", to, with(func(o *Options) {
 			o.Update, o.MinSize, o.MaxSize, o.Existing, o.IgnoreExisting = true, 5, 10240, true, true
 		}), 32, "--server -ulogDtpe.LsfxCIvu --min-size=5 --max-size=10240 --ignore-existing --existing . m/t/|"},
+		{"backup", to, with(func(o *Options) { o.Backup, o.Suffix = true, "~" }), 32, "--server -blogDtpe.LsfxCIvu . m/t/|"},
+		{"backup directory", to, with(func(o *Options) { o.Backup, o.BackupDir, o.Suffix, o.Timeout = true, "bk", ".o", time.Second }), 32,
+			"--server -blogDtpe.LsfxCIvu --timeout=1 --backup-dir bk --suffix=.o . m/t/|"},
 		{"devices only", to, with(func(o *Options) { o.Specials = false }), 32, "--server -logDtpe.LsfxCIvu --no-specials . m/t/|"},
 		{"specials only", to, with(func(o *Options) { o.Devices = false }), 32, "--server -logtpe.LsfxCIvu --specials . m/t/|"},
 		{"no deletions at all", to, with(func(o *Options) { o.DeleteMissing = true; o.MaxDelete = 0 }), 32,

@@ -51,6 +51,11 @@ type Options struct {
 	Fuzzy       bool   // a file of a similar name serves as the old one where there is none; from protocol 29 on
 	TempDir     string // new files are made there, and not beside the old ones; "" = beside
 
+	// Backup keeps what is replaced or deleted: with Suffix at the end of its name, in BackupDir if that is not "". An
+	// empty Suffix is "~" without BackupDir.
+	Backup            bool
+	BackupDir, Suffix string
+
 	// UserMap and GroupMap say which owners become which, as rsync's --usermap and --groupmap; "" = none. Server 3.1.0
 	// and later.
 	UserMap, GroupMap string
