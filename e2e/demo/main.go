@@ -1,7 +1,8 @@
 // Command demo shows and checks, within a minute and without rsync, what syncd
 // does on this machine: it makes a tree, copies it into a local directory with
-// the built program, changes the tree in every way that it can, and compares
-// source and destination itself after each run.
+// the built program, changes the tree in every way that it can, follows it as
+// a service and cuts over, and compares source and destination itself after
+// each step.
 //
 // Usage: demo PATH-OF-SYNCD
 package main
@@ -39,7 +40,7 @@ func demo(program string) error {
 	}
 	defer os.RemoveAll(dir)
 	s := &show{program: program, dir: dir, src: filepath.Join(dir, "src"), dst: filepath.Join(dir, "dst")}
-	for _, step := range []func() error{s.firstCopy, s.nothingToDo, s.changes, s.refusals} {
+	for _, step := range []func() error{s.firstCopy, s.nothingToDo, s.changes, s.refusals, s.live} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -52,9 +53,10 @@ nanosecond and link target of every entry on both sides:
   - changed files, deletions, changes of type, mode and time after the source changed
   - a dry run that names what will be done and touches nothing
   - a destination inside the source is refused
-Not shown here: rsync daemons and ssh as destinations, deltas, and following
-changes, which make test covers; verification and cutover, which this version
-does not have.`)
+  - the service: a change arrives at once, and a changed tree becomes equal
+  - a cutover while somebody writes: frozen, proven by checksum, handed over
+Not shown here: rsync daemons and ssh as destinations, deltas, resumed
+transfers; make test covers them.`)
 	return nil
 }
 
@@ -165,18 +167,32 @@ func (s *show) copy() (*summary, error) {
 
 // run shows the command and returns its standard output.
 func (s *show) run(args ...string) (string, error) {
-	short := strings.NewReplacer(s.dir+"/", "")
-	fmt.Println("$ syncd", short.Replace(strings.Join(args, " ")))
+	fmt.Println("$ syncd", s.short(shown(args)))
 	var stderr bytes.Buffer
 	cmd := exec.Command(s.program, args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		exit.Stderr = []byte(short.Replace(stderr.String()))
+		exit.Stderr = []byte(s.short(stderr.String()))
 		return "", fmt.Errorf("syncd: %w\n%s", exit, stderr.String())
 	}
 	return string(out), err
+}
+
+// short leaves out the directory of the demonstration.
+func (s *show) short(text string) string { return strings.ReplaceAll(text, s.dir+"/", "") }
+
+// shown is a command line as it would be typed.
+func shown(args []string) string {
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		if name, value, ok := strings.Cut(a, "="); ok && strings.ContainsAny(value, " ;") {
+			a = name + "='" + value + "'"
+		}
+		quoted[i] = a
+	}
+	return strings.Join(quoted, " ")
 }
 
 func (s *show) compare() error {
