@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
@@ -161,6 +162,35 @@ func TestDestinationWasReplaced(t *testing.T) {
 				t.Errorf("notes: %q", rec.notes)
 			}
 		})
+	}
+}
+
+// What the destination wrote before it went away is not believed by the next run, either.
+func TestDoubtAboutWhatWasWritten(t *testing.T) {
+	c, _ := config(t, t.TempDir(), "rsync://host/m", remembering(t, t.TempDir()))
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, dir := version{Mode: 0o100644, Ino: 7}, version{Mode: 0o040755, Ino: 6}
+	var all []catalogue.Change
+	for _, p := range []string{"one", "other", "dir/file", "dir/sub/file", "tree/sub/file"} {
+		all = append(all, catalogue.Put(p, file, false))
+	}
+	for _, p := range []string{"dir", "dir/sub", "tree", "tree/sub"} {
+		all = append(all, catalogue.Put(p, dir, false))
+	}
+	if err := c.Catalogue.Apply(all...); err != nil {
+		t.Fatal(err)
+	}
+	e.doubt(map[string]queue.Kind{"one": queue.Path, "dir": queue.Dir, "tree": queue.Tree})
+	for p, want := range map[string]catalogue.State{
+		"one": catalogue.Doubt, "other": catalogue.Known, "dir/file": catalogue.Doubt, "dir/sub/file": catalogue.Known,
+		"tree/sub/file": catalogue.Doubt,
+	} {
+		if r, _, err := c.Catalogue.Get(p); err != nil || r.State != want {
+			t.Errorf("%s is %v, want %v (%v)", p, r.State, want, err)
+		}
 	}
 }
 

@@ -95,6 +95,7 @@ func (e *Engine) away(err error, now time.Time) {
 	e.trouble.is(err)
 	if o := &e.outage; o.since.IsZero() {
 		o.since, o.probe = now, now.Add(probeEvery)
+		e.doubt(o.recent.items(now))
 	}
 }
 

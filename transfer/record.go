@@ -199,3 +199,53 @@ func (e *Engine) renew(l *filter.List) {
 	e.ledger.ruled.Store(l != nil && l.HasMerge())
 	e.distrust()
 }
+
+// maxDoubts is how many records are doubted one by one; of more, all are at once.
+const maxDoubts = 100_000
+
+// doubt has what the destination perhaps lost compared by checksum after a restart, too, if this run does not come to it.
+func (e *Engine) doubt(items map[string]queue.Kind) {
+	var changes []catalogue.Change
+	tooMany := false
+	e.ledger.ask(func(s *catalogue.Store) error {
+		var below func(p string, k queue.Kind) error
+		below = func(p string, k queue.Kind) error {
+			changes = append(changes, catalogue.MarkDoubt(p))
+			if tooMany = len(changes) > maxDoubts; tooMany || k < queue.Dir {
+				return nil
+			}
+			records, _, err := s.Dir(p)
+			for i := range records {
+				if err != nil || tooMany {
+					break
+				}
+				deeper := queue.Path
+				if k == queue.Tree && isDir(records[i].Version.Mode) {
+					deeper = queue.Tree
+				}
+				err = below(queue.Join(p, records[i].Name), deeper)
+			}
+			return err
+		}
+		for p, k := range items {
+			if err := below(p, k); err != nil || tooMany {
+				return err
+			}
+		}
+		return s.Apply(changes...)
+	})
+	if tooMany {
+		e.renewed()
+	}
+}
+
+// renewed begins a new epoch of the catalogue: everything in it is in doubt.
+func (e *Engine) renewed() {
+	e.ledger.ask(func(s *catalogue.Store) error {
+		id, err := e.cfg.identity()
+		if err != nil {
+			return err
+		}
+		return s.Renew(id)
+	})
+}
