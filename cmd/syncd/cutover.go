@@ -60,6 +60,7 @@ func cutOverHere(ctx context.Context, c *config.Config, s streams, news *teller)
 	if err != nil {
 		return nil, explainService(err)
 	}
+	defer conf.Engine.Dialer.Logins.Close()
 	interrupt, give := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer give(nil)
 	defer context.AfterFunc(ctx, func() { give(cutover.ErrInterrupted) })()

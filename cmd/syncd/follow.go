@@ -34,6 +34,7 @@ func follow(ctx context.Context, c *config.Config, s streams, again func() (*con
 	defer release()
 	conf, err := serviceConfig(c, log)
 	if err == nil {
+		defer conf.Engine.Dialer.Logins.Close()
 		conf.Cutting, conf.Hangups, conf.Reload = &cutting, hangups, reloading(again)
 		log.Info("starting", "version", conf.Version, "path", conf.Source, "target", conf.Destination)
 		err = daemon.Run(ctx, conf)

@@ -11,6 +11,7 @@ import (
 	"github.com/syncd/syncd/internal/config"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/internal/ssh"
 	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/transfer"
 )
@@ -53,6 +54,7 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 	defer stop()
 
 	e := passConfig(background, c, root, r, stderr, &helpers)
+	defer e.Dialer.Logins.Close()
 	if c.StateDir != "" && !c.Session.DryRun {
 		opened, err := e.Remember(filepath.Join(c.StateDir, transfer.CatalogueName), c.Recheck)
 		if err != nil {
@@ -77,12 +79,20 @@ func pass(ctx context.Context, c *config.Config, s streams, r report, out *print
 	return &sum, err
 }
 
-// engineConfig is what the command line says of a pass, whoever runs it.
+// logins is what sessions share of ssh. The caller closes it when they have ended; nil needs none of that.
+func logins(c *config.Config) *ssh.Pool {
+	if !c.ShareLogins || c.Dest.Kind != rsync.Shell {
+		return nil
+	}
+	return ssh.NewPool(c.RuntimeDirs...)
+}
+
+// engineConfig is what the command line says of a pass, whoever runs it. The caller closes its Dialer.Logins.
 func engineConfig(c *config.Config) transfer.Config {
 	return transfer.Config{
 		Dialer: rsync.Dialer{
 			Dest: c.Dest, TLS: c.TLS, Password: c.Password, RemoteShell: c.RemoteShell, RsyncPath: c.RsyncPath,
-			ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
+			Batch: c.Batch, Logins: logins(c), ConnectTimeout: c.ConnectTimeout, Timeout: c.Timeout,
 		},
 		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto, IgnoreUnsupported: c.IgnoreUnsupported,
 		Delete: c.Delete, MaxDelete: c.MaxDelete, DeleteWindow: c.DeleteWindow,

@@ -49,7 +49,9 @@ func compare(ctx context.Context, c *config.Config, s streams, v verdict, out *p
 	defer helpers.Wait()
 	defer stop()
 
-	verifier, err := verify.New(verifyConfig(background, c, root, stderr, &helpers))
+	conf := verifyConfig(background, c, root, stderr, &helpers)
+	defer conf.Dialer.Logins.Close()
+	verifier, err := verify.New(conf)
 	if err != nil {
 		return verify.Summary{}, err
 	}

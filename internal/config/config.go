@@ -13,6 +13,7 @@ package config
 import (
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/syncd/syncd/internal/control"
@@ -75,8 +76,11 @@ type Config struct {
 	NoAudit       bool
 	AuditInterval time.Duration
 
-	RemoteShell    string // "": ssh
-	RsyncPath      string // "": rsync
+	RemoteShell    string   // "": ssh
+	Batch          bool     // nobody may be asked
+	ShareLogins    bool     // sessions go over one connection of ssh where that can be
+	RuntimeDirs    []string // for its socket: the first that will do
+	RsyncPath      string   // "": rsync
 	ConnectTimeout time.Duration
 	Timeout        time.Duration
 	Bandwidth      *ratelimit.Timetable // nil: no limit
@@ -112,6 +116,8 @@ func Parse(args []string, env func(string) string, stdin io.Reader) (*Config, er
 		NanosecondsAuto: true,
 		MOTD:            true,
 		RemoteShell:     env("RSYNC_RSH"),
+		ShareLogins:     true,
+		RuntimeDirs:     runtimeDirs(env),
 		PartialDir:      env("RSYNC_PARTIAL_DIR"),
 		Filter:          new(filter.List),
 		StopTimeout:     defaultStopTimeout,
@@ -131,6 +137,17 @@ func Parse(args []string, env func(string) string, stdin io.Reader) (*Config, er
 		return nil, err
 	}
 	return c, nil
+}
+
+// runtimeDirs are where what lives as long as the process may be put.
+func runtimeDirs(env func(string) string) []string {
+	var dirs []string
+	for _, name := range []string{"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"} {
+		if dir, _, _ := strings.Cut(env(name), ":"); dir != "" { // more than one is separated by colons
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // Password is the rsync daemon's password, from --password-file or else

@@ -20,6 +20,7 @@ func (f *flags) finish() error {
 		}
 	}
 	c := f.c
+	c.Batch = c.Action == Follow || c.Action == Cutover
 	if c.Session.DryRun {
 		c.Itemize = 1
 	}

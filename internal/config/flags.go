@@ -264,6 +264,7 @@ func (f *flags) connection() {
 		c.RemoteShell, f.shellGiven = v, true
 		return nil
 	})
+	f.do("no-ssh-share", "", func() error { c.ShareLogins = false; return nil })
 	f.text(&c.RsyncPath, "rsync-path", "")
 	f.text(&f.passwordFile, "password-file", "")
 	f.number("port", 1, 65535, "a TCP port", func(n int) { f.port = n })

@@ -151,6 +151,7 @@ Connection:
       --tls-key=FILE       its key (default: RSYNC_SSL_KEY, or in the same file)
       --tls-name=NAME      name in the server's certificate (default: HOST)
   -e, --rsh=COMMAND        remote shell (default: RSYNC_RSH or ssh)
+      --no-ssh-share       a login of ssh for each connection, not one for all
       --rsync-path=PROGRAM rsync on the other host
       --timeout=SECONDS    give up a connection that is silent so long
       --contimeout=SECONDS give up connecting after so long

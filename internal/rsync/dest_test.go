@@ -100,30 +100,6 @@ func FuzzParseDest(f *testing.F) {
 	})
 }
 
-func TestSplitCommand(t *testing.T) {
-	for in, want := range map[string][]string{
-		"ssh":                              {"ssh"},
-		"  ssh   -p 22 ":                   {"ssh", "-p", "22"},
-		`ssh -o "ProxyCommand nc %h %p" x`: {"ssh", "-o", "ProxyCommand nc %h %p", "x"},
-		`a 'it''s' ""`:                     {"a", "it's", ""},
-		`a"b c"d`:                          {"ab cd"},
-		`a\ b`:                             {`a\`, "b"},
-	} {
-		got, err := splitCommand(in)
-		if err != nil {
-			t.Errorf("%q: %v", in, err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", in, diff)
-		}
-	}
-	for _, in := range []string{"", "  ", `ssh "x`, "a 'b"} {
-		if got, err := splitCommand(in); err == nil {
-			t.Errorf("%q: split into %q, want an error", in, got)
-		}
-	}
-}
-
 // TestAuthVectors has the answers of the protocol document, 1.3.
 func TestAuthVectors(t *testing.T) {
 	want := map[string]string{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/rsync/wire"
+	"github.com/syncd/syncd/internal/ssh"
 )
 
 // A Dialer makes sessions with one destination. Its fields must not change once it is in use; its methods may then be
@@ -27,6 +28,10 @@ type Dialer struct {
 
 	RemoteShell string // -e: command and options, split at spaces, with quotes; "" = ssh
 	RsyncPath   string // --rsync-path; "" = rsync
+	// Batch keeps a remote shell that is ssh from asking anybody anything.
+	Batch bool
+	// Logins lets sessions share logins, where that can be; nil = each logs in by itself.
+	Logins *ssh.Pool
 
 	// ConnectTimeout bounds the making of a TCP connection, and each wait for a daemon's next word until it has
 	// accepted; 0 = no limit but Timeout.
@@ -82,16 +87,26 @@ func (d *Dialer) Modules(ctx context.Context) ([]Module, error) {
 
 // converse opens the transport and runs f on it. ctx's end cuts the connection. After an error it is closed.
 func (d *Dialer) converse(ctx context.Context, o *Options, f func(*conn) error) error {
+	login, err := d.attempt(ctx, o, f)
+	if err != nil && login.Lost() {
+		_, err = d.attempt(ctx, o, f)
+	}
+	return err
+}
+
+// attempt is converse, once. It returns the login that it had a share in.
+func (d *Dialer) attempt(ctx context.Context, o *Options, f func(*conn) error) (*ssh.Lease, error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	t, err := d.open(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			err = context.Cause(ctx)
 		}
-		return err
+		return nil, err
 	}
+	sh, _ := t.(*shell)
 	c := newConn(t, d.Wrap)
 	if d.Dest.Kind != Shell && d.ConnectTimeout > 0 {
 		c.setLimit(d.ConnectTimeout)
@@ -105,11 +120,17 @@ func (d *Dialer) converse(ctx context.Context, o *Options, f func(*conn) error) 
 	}
 	if err != nil {
 		c.close()
-		if sh, ok := t.(*shell); ok {
+		if sh != nil {
 			sh.wait(0)
 		}
 	}
-	return err
+	if sh == nil {
+		return nil, err
+	}
+	if err == nil {
+		sh.login.Served()
+	}
+	return sh.login, err
 }
 
 // open makes the transport.
@@ -124,15 +145,11 @@ func (d *Dialer) open(ctx context.Context, o *Options) (io.ReadWriteCloser, erro
 	case d.Dest.Kind == Daemon:
 		return d.openTCP(ctx)
 	case d.Dest.Kind == Shell:
-		argv, err := d.shellCommand(d.shellArgs(o))
+		s, err := d.openShell(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		t, err := startShell(argv)
-		if err != nil {
-			return nil, d.fail(KindShell, "remote shell", "install it, or name another one by --rsh", err)
-		}
-		return t, nil
+		return s, nil
 	}
 	return nil, d.errorf(KindDial, "connect", "", "%v destination: nothing to connect to", d.Dest.Kind)
 }

@@ -1,6 +1,7 @@
 package rsync
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -125,6 +126,9 @@ func (c *conn) check() {
 	}
 	c.mu.Unlock()
 	if cause != nil {
+		if sh, ok := c.raw.(*shell); ok && errors.Is(cause, errSilence) {
+			sh.login.Suspect()
+		}
 		c.cut(cause)
 	}
 }

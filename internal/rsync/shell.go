@@ -1,13 +1,14 @@
 package rsync
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/syncd/syncd/internal/ssh"
 )
 
 const (
@@ -25,11 +26,12 @@ const (
 // A shell is a running remote shell: a transport over its standard input and output. It is not put into a process group
 // of its own, because it may have to ask for a password on the terminal.
 type shell struct {
-	cmd  *exec.Cmd
-	in   *os.File // to its stdin
-	out  *os.File // from its stdout
-	done chan struct{}
-	said chan struct{} // closed when nothing more will come from its stderr
+	cmd   *exec.Cmd
+	login *ssh.Lease // nil: it logs in by itself
+	in    *os.File   // to its stdin
+	out   *os.File   // from its stdout
+	done  chan struct{}
+	said  chan struct{} // closed when nothing more will come from its stderr
 
 	endIn sync.Once
 	err   error // how it ended; valid after done
@@ -42,9 +44,15 @@ type shell struct {
 	last string            // the last line said
 }
 
-// startShell runs a command with its words captured.
-func startShell(argv []string) (*shell, error) {
-	s := &shell{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{}), said: make(chan struct{})}
+// startShell runs a command with its words captured. It ends the lease that the command has, if it has one.
+func startShell(argv []string, login *ssh.Lease) (*shell, error) {
+	s := &shell{cmd: exec.Command(argv[0], argv[1:]...), login: login, done: make(chan struct{}), said: make(chan struct{})}
+	started := false
+	defer func() {
+		if !started {
+			login.Release()
+		}
+	}()
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -83,10 +91,11 @@ func startShell(argv []string) (*shell, error) {
 		}
 		return nil, err
 	}
-	s.in, s.out = inW, outR
+	s.in, s.out, started = inW, outR, true
 	go s.listen(errR)
 	go func() {
 		s.err = s.cmd.Wait()
+		login.Release()
 		errR.SetReadDeadline(time.Now().Add(stderrGrace))
 		close(s.done)
 	}()
@@ -152,7 +161,7 @@ func (s *shell) hear(p []byte, end bool) {
 func (s *shell) say() {
 	line := strings.TrimRight(string(s.line), "\r")
 	s.line = s.line[:0]
-	if line == "" {
+	if line == "" || s.login.Hear(line) {
 		return
 	}
 	s.last = line
@@ -178,109 +187,19 @@ func (s *shell) setListener(take func(line string)) {
 
 // words returns the lines that tell why the shell failed: the last few.
 func (s *shell) words() string {
+	words := s.lines()
+	const most = 3
+	return strings.Join(words[max(0, len(words)-most):], "; ")
+}
+
+// lines returns what the shell has said and nobody has taken, or else the last line.
+func (s *shell) lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	const most = 3
-	if len(s.kept) == 0 {
-		return s.last
+	if len(s.kept) == 0 && s.last != "" {
+		return []string{s.last}
 	}
-	return strings.Join(s.kept[max(0, len(s.kept)-most):], "; ")
-}
-
-// shellError explains why a remote shell did not bring up a server. reason is what was noticed on the connection.
-func (d *Dialer) shellError(s *shell, reason error) error {
-	s.Close()
-	ended := s.wait(failedShellGrace)
-	hint := "check that the command works by hand: " + strings.Join(s.cmd.Args, " ")
-	var exit *exec.ExitError
-	if errors.As(ended, &exit) {
-		switch exit.ExitCode() {
-		case 126, 127:
-			hint = "install rsync there, or name it by --rsync-path"
-		case 255:
-			hint = "check host, user and key: " + strings.Join(s.cmd.Args[:min(len(s.cmd.Args), 4)], " ")
-		}
-		if exit.ExitCode() >= 0 {
-			reason = fmt.Errorf("%v ended with status %d", s.cmd.Args[0], exit.ExitCode())
-		}
-	}
-	if words := s.words(); words != "" {
-		reason = fmt.Errorf("%w: %s", reason, words)
-	}
-	e := d.fail(KindShell, "remote shell", hint, reason)
-	if exit != nil {
-		e.Code = exit.ExitCode()
-	}
-	return e
-}
-
-// shellCommand composes the local command that runs rsync there.
-func (d *Dialer) shellCommand(args []string) ([]string, error) {
-	command := d.RemoteShell
-	if command == "" {
-		command = "ssh"
-	}
-	argv, err := splitCommand(command)
-	if err != nil {
-		return nil, d.errorf(KindShell, "remote shell", "see --rsh", "%q: %w", command, err)
-	}
-	if d.Dest.User != "" {
-		argv = append(argv, "-l", d.Dest.User)
-	}
-	argv = append(argv, d.Dest.Host)
-	program := d.RsyncPath
-	if program == "" {
-		program = "rsync"
-	}
-	// The program's name goes to the remote shell as it is: "sudo rsync" is a usual value.
-	argv = append(argv, program)
-	for _, a := range args {
-		argv = append(argv, quoteArg(a))
-	}
-	return argv, nil
-}
-
-var errQuote = errors.New("a quote is not closed")
-
-// splitCommand splits a command at spaces as rsync does: quotes of both kinds hold words together, a doubled quote
-// inside quotes of its kind is that quote, and nothing else is special.
-func splitCommand(s string) ([]string, error) {
-	var words []string
-	var word []byte
-	inWord := false
-	quote := byte(0)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote != 0 && c == quote:
-			if i+1 < len(s) && s[i+1] == quote {
-				word = append(word, c)
-				i++
-				continue
-			}
-			quote = 0
-		case quote != 0:
-			word = append(word, c)
-		case c == '\'' || c == '"':
-			quote, inWord = c, true
-		case c == ' ':
-			if inWord {
-				words, word, inWord = append(words, string(word)), word[:0], false
-			}
-		default:
-			word, inWord = append(word, c), true
-		}
-	}
-	if quote != 0 {
-		return nil, errQuote
-	}
-	if inWord {
-		words = append(words, string(word))
-	}
-	if len(words) == 0 {
-		return nil, errors.New("empty command")
-	}
-	return words, nil
+	return slices.Clone(s.kept)
 }
 
 // quoteArg quotes for the shell at the other end. A leading ~ or ~user of a path is left for it to expand.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,8 +25,26 @@ const (
 // process is a server that is started and ended by this package, with all that it forks.
 type process struct {
 	cmd    *exec.Cmd
-	output bytes.Buffer  // read only after done
+	output record
 	done   chan struct{} // closed when the process has been waited for
+}
+
+// record is what a process has said so far.
+type record struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }
 
 func start(name string, args ...string) (*process, error) {
@@ -58,7 +77,7 @@ func (p *process) waitReady(ready func() bool) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, p.cmd.ProcessState, bytes.TrimSpace(p.output.Bytes()))
+			return fmt.Errorf("%s ended: %v: %s", p.cmd.Path, p.cmd.ProcessState, strings.TrimSpace(p.output.String()))
 		case <-limit.C:
 			return fmt.Errorf("%s: not ready after %v", p.cmd.Path, startLimit)
 		case <-tick.C:
