@@ -20,6 +20,7 @@ type twins struct {
 	ours, theirs string
 	flags        []string // of both
 	options      treetest.Options
+	looked       func() // before both are compared, which reads them; may be nil
 
 	daemon *rsynctest.Server
 	rng    *rand.Rand
@@ -67,6 +68,9 @@ func (w *twins) run(t *testing.T) bool {
 		if err := os.Chtimes(filepath.Join(dir, ".tmp"), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if w.looked != nil {
+		w.looked()
 	}
 	treetest.Equal(t, w.theirs, w.ours, w.options)
 	if t.Failed() {

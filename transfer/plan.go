@@ -216,7 +216,8 @@ func (e *Engine) lookUp(p string) (scan.Entry, error) {
 func entryOf(p string, found *scan.Entry) flist.Entry {
 	s := &found.Stat
 	e := flist.Entry{
-		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID,
+		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, Atime: found.Atime,
+		UID: s.UID, GID: s.GID,
 		Target: found.Target, Attrs: found.Attrs,
 	}
 	switch s.Mode & unix.S_IFMT {

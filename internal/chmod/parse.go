@@ -8,7 +8,7 @@ import (
 
 var (
 	errForm = errors.New("not a change of modes")
-	errBoth = errors.New("D and F exclude each other")
+	errBoth = errors.New("only one of D and F")
 )
 
 // class has the bits of those that a letter names.

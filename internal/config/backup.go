@@ -37,8 +37,7 @@ func (f *flags) backupsFit(d rsync.Dest) error {
 	case !s.Backup:
 		return f.refuseGiven("nothing is kept without --backup or --backup-dir", "add one or leave it out", "suffix")
 	case d.Kind == rsync.Local:
-		return f.refuseGiven("not available for a local directory, which is written without rsync",
-			"leave it out, or take a snapshot", "backup", "backup-dir")
+		return f.notLocal(d, "backup", "backup-dir")
 	case f.c.Action != Full && f.c.Action != Verify:
 		return f.refuseGiven("a service sends a file again whenever it may have changed, and then an equal one would take "+
 			"the place of the old one", "add --full to copy once, or take snapshots at DEST", "backup", "backup-dir")

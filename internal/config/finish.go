@@ -162,7 +162,7 @@ func (f *flags) destination() error {
 			Remedy: "leave it out; ssh takes keys",
 		}
 	}
-	for _, fits := range []func(rsync.Dest) error{f.receiverFits, f.selectiveFits, f.backupsFit} {
+	for _, fits := range []func(rsync.Dest) error{f.receiverFits, f.selectiveFits, f.backupsFit, f.accessFits} {
 		if err := fits(d); err != nil {
 			return err
 		}

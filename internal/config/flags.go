@@ -170,6 +170,8 @@ func (f *flags) attributes() {
 	f.onOff(&s.Links, "links", "l")
 	f.onOff(&s.Perms, "perms", "p")
 	f.onOff(&s.Times, "times", "t")
+	f.onOff(&s.Atimes, "atimes", "U")
+	f.onOff(&s.OpenNoatime, "open-noatime", "")
 	f.onOff(&s.OmitDirTimes, "omit-dir-times", "O")
 	f.onOff(&s.Group, "group", "g")
 	f.onOff(&s.Owner, "owner", "o")

@@ -15,8 +15,6 @@ import (
 // "name,x".
 var others = map[string]string{
 	// Attributes and forms that a later version copies.
-	"atimes,U":          "leave it out; access times are not copied",
-	"open-noatime":      "leave it out, or mount the source with noatime",
 	"crtimes,N":         "leave it out; creation times are not copied",
 	"omit-link-times,J": "leave it out; times of symlinks are copied",
 	"executability,E":   "use -p",

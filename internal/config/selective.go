@@ -31,9 +31,33 @@ func (f *flags) selectiveFits(d rsync.Dest) error {
 	case c.StateDir != "":
 		return f.refuseGiven("the server does not say what it leaves out, so what DEST holds cannot be remembered",
 			"leave out --state-dir", names...)
-	case d.Kind == rsync.Local:
-		return f.refuseGiven("not available for a local directory, which is written without rsync",
-			"leave it out, or give DEST as a daemon or a host", names...)
+	}
+	return f.notLocal(d, names...)
+}
+
+// accessFits refuses access times where reading changes them, or where nothing tells that they changed.
+func (f *flags) accessFits(d rsync.Dest) error {
+	c := f.c
+	switch {
+	case !c.Session.Atimes:
+	case c.Action == Verify:
+		return f.refuseGiven("a comparison reads all files, and so changes their access times", "leave it out", "atimes")
+	case c.Action != Full:
+		return f.refuseGiven("no event tells that a file was read", "leave it out, or add --full to copy once", "atimes")
+	case c.StateDir != "":
+		return f.refuseGiven("a file that was only read counts as unchanged", "leave out --state-dir", "atimes")
+	}
+	if c.Session.OpenNoatime || c.Session.Atimes {
+		return f.notLocal(d, "atimes", "open-noatime")
 	}
 	return nil
+}
+
+// notLocal refuses flags for a local directory.
+func (f *flags) notLocal(d rsync.Dest, names ...string) error {
+	if d.Kind != rsync.Local {
+		return nil
+	}
+	return f.refuseGiven("not available for a local directory, which is written without rsync",
+		"leave it out, or give DEST as a daemon or a host", names...)
 }

@@ -63,6 +63,9 @@ What is copied:
   -X, --xattrs             extended attributes: all that may be read here; a
                            server that does not run as root keeps those of users
       --ignore-unsupported go on without -A or -X where DEST cannot have them
+  -U, --atimes             times of last access, of files; with --full alone
+      --open-noatime       reading changes none of these at DEST; here it never
+                           does, where the kernel allows that
       --chmod=CHANGES      other permissions than here: D755,F644 or Dg+s,ug+w,
                            Fo-w,+X; D is directories alone, F all others alone
   -O, --omit-dir-times     do not set times of directories

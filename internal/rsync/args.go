@@ -39,6 +39,7 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.Group, 'g')
 	add(o.Devices, 'D')
 	add(o.Times, 't')
+	add(o.Atimes, 'U')
 	add(o.Perms, 'p')
 	add(o.ACLs, 'A')
 	add(o.Xattrs, 'X')
@@ -106,6 +107,7 @@ func (o *Options) long(protocol int) []string {
 	add(o.Inplace && o.Sparse && !o.WholeFile, "--no-W") // without it a server takes the two for whole files
 	add(o.Acks, "--remove-source-files")
 	add(o.Preallocate, "--preallocate")
+	add(o.OpenNoatime, "--open-noatime")
 	add(o.Mkpath, "--mkpath")
 	return a
 }
@@ -187,6 +189,8 @@ func (d *Dialer) checkServer(o *Options, server int) error {
 		{o.Fuzzy, "--fuzzy", 29, "2.6.4"},
 		{o.Preallocate, "--preallocate", 31, "3.1"},
 		{o.Fsync, "--fsync", 31, "3.2.4"},
+		{o.Atimes, "--atimes", 31, "3.2"},
+		{o.OpenNoatime, "--open-noatime", 31, "3.2"},
 		{o.UserMap != "", "--usermap", 31, "3.1"},
 		{o.GroupMap != "", "--groupmap", 31, "3.1"},
 		{o.Compress && !o.negotiates(), "--compress-choice=zlibx", 31, "3.1.1"},

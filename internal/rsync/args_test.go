@@ -60,6 +60,8 @@ func TestArgs(t *testing.T) {
 		{"backup", to, with(func(o *Options) { o.Backup, o.Suffix = true, "~" }), 32, "--server -blogDtpe.LsfxCIvu . m/t/|"},
 		{"backup directory", to, with(func(o *Options) { o.Backup, o.BackupDir, o.Suffix, o.Timeout = true, "bk", ".o", time.Second }), 32,
 			"--server -blogDtpe.LsfxCIvu --timeout=1 --backup-dir bk --suffix=.o . m/t/|"},
+		{"access times", to, with(func(o *Options) { o.Atimes, o.OpenNoatime = true, true }), 32,
+			"--server -logDtUpe.LsfxCIvu --open-noatime . m/t/|"},
 		{"devices only", to, with(func(o *Options) { o.Specials = false }), 32, "--server -logDtpe.LsfxCIvu --no-specials . m/t/|"},
 		{"specials only", to, with(func(o *Options) { o.Devices = false }), 32, "--server -logtpe.LsfxCIvu --specials . m/t/|"},
 		{"no deletions at all", to, with(func(o *Options) { o.DeleteMissing = true; o.MaxDelete = 0 }), 32,

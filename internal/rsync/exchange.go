@@ -139,6 +139,7 @@ func (x *exchange) listOptions() flist.Options {
 		Specials:    x.opts.Specials,
 		Links:       x.opts.Links,
 		HardLinks:   x.opts.HardLinks,
+		Atimes:      x.opts.Atimes,
 		NumericIDs:  x.opts.NumericIDs,
 		ACLs:        x.opts.ACLs,
 		Xattrs:      x.opts.Xattrs,

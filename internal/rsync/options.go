@@ -18,6 +18,8 @@ type Options struct {
 	Links, Perms, Times, Owner, Group, Devices, Specials, HardLinks bool // what of an entry is sent and set
 	// ACLs and Xattrs are what of Entry.Attrs is sent and set, from protocol 30 on; ACLs need Perms.
 	ACLs, Xattrs bool
+	Atimes       bool // times of last access, but of directories; server 3.2.0 and later
+	OpenNoatime  bool // the server's own reading leaves them as they are; server 3.2.0 and later
 	NumericIDs   bool // no names of users and groups
 	OmitDirTimes bool
 

@@ -193,6 +193,7 @@ func (e *Entry) read(fd int, name string, st *unix.Stat_t) error {
 		}
 		e.Name = name
 		e.Stat.set(st)
+		e.Atime = int64(st.Atim.Sec)
 		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return nil
 		}

@@ -86,6 +86,7 @@ type Entry struct {
 	Name       string
 	Stat       Stat
 	Target     string // of a symlink
+	Atime      int64  // seconds since the epoch; no part of Stat, which tells versions apart
 	MountPoint bool   // with OneFileSystem: a directory on another device, not to be descended
 	// Attrs has what Options.Attrs asks for, read after Stat: a change since then moves the ctime. Neighbours may share
 	// one.

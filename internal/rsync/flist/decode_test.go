@@ -11,11 +11,9 @@ import (
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
-// A decoder reads lists back, by protocol 6 and without any of the encoder's code. It also knows what the encoder
-// does not send: access times of recorded sessions.
+// A decoder reads lists back, by protocol 6 and without any of the encoder's code.
 type decoder struct {
 	Options
-	atimes bool
 
 	src *bytes.Reader
 	in  []byte
@@ -24,6 +22,7 @@ type decoder struct {
 	name      string
 	mode      uint32
 	mtime     int64
+	atime     int64
 	uid, gid  uint32
 	major     uint32
 	rdev27    uint32
@@ -133,6 +132,9 @@ func (d *decoder) entry() (more bool, err error) {
 	if !d.Owner && f&0x08 == 0 || !d.Group && f&0x10 == 0 {
 		return false, errors.New("no SAME_UID or SAME_GID though the option is off")
 	}
+	if f&0x4000 != 0 && !d.Atimes {
+		return false, errors.New("SAME_ATIME though the option is off")
+	}
 	prefix := 0
 	if f&0x20 != 0 {
 		prefix = int(d.r.Byte())
@@ -205,8 +207,11 @@ func (d *decoder) attributes(e *Entry, f uint32) {
 		e.Mode = uint32(d.r.Int32())
 	}
 	kind := e.Mode & 0o170000
-	if d.atimes && kind != 0o040000 && f&0x4000 == 0 {
-		d.r.Varlong(4)
+	if d.Atimes && kind != 0o040000 {
+		if f&0x4000 == 0 {
+			d.atime = d.r.Varlong(4)
+		}
+		e.Atime = d.atime
 	}
 	e.UID, e.GID = d.uid, d.gid
 	if f&0x08 == 0 {
@@ -282,6 +287,9 @@ func (d *decoder) inode(e *Entry, f uint32) {
 
 func (d *decoder) remember(e *Entry) {
 	d.mode, d.mtime, d.uid, d.gid = e.Mode, e.Mtime, e.UID, e.GID
+	if e.Mode&0o170000 != 0o040000 {
+		d.atime = e.Atime
+	}
 	switch e.Mode & 0o170000 {
 	case 0o020000, 0o060000:
 		d.major = e.Major

@@ -21,6 +21,7 @@ const (
 	flagLinkedFirst = 0x1000 // from protocol 30 on
 	flagIOErrorEnd  = 0x1000 // at the end of a list
 	flagModNsec     = 0x2000 // from protocol 31 on
+	flagSameAtime   = 0x4000 // from protocol 28 on
 
 	highFlags = 0xff00 // those in the second byte
 )
@@ -48,6 +49,7 @@ type encoder struct {
 	name      string
 	mode      uint32
 	mtime     int64
+	atime     int64
 	uid, gid  uint32
 	major     uint32
 	rdev27    uint32
@@ -118,6 +120,9 @@ func (x *encoder) attributeFlags(a *Entry) uint32 {
 	}
 	if nsec(a) != 0 && x.p >= 31 {
 		f |= flagModNsec
+	}
+	if x.o.Atimes && !a.IsDir() && x.p >= 28 && atime(a) == x.atime {
+		f |= flagSameAtime
 	}
 	// The first entry states its ids even if they are 0: so stock writers do, and old readers may count on it. Whose
 	// path is to be deleted has no owner.
@@ -235,6 +240,9 @@ func (x *encoder) attributes(a *Entry, f uint32) {
 	if f&flagSameMode == 0 {
 		x.w.Int32(int32(a.Mode))
 	}
+	if x.o.Atimes && !a.IsDir() && f&flagSameAtime == 0 {
+		x.w.Varlong(atime(a), 4)
+	}
 	if f&flagSameUID == 0 {
 		x.v4(owner(a.Mode, a.UID))
 	}
@@ -314,6 +322,9 @@ func (x *encoder) sum(a *Entry) {
 func (x *encoder) remember(a *Entry) {
 	x.first = false
 	x.mode, x.mtime = a.Mode, mtime(a)
+	if !a.IsDir() {
+		x.atime = atime(a)
+	}
 	if a.Mode != 0 {
 		x.uid, x.gid = a.UID, a.GID
 	}
@@ -342,6 +353,13 @@ func mtime(a *Entry) int64 {
 		return 0
 	}
 	return a.Mtime
+}
+
+func atime(a *Entry) int64 {
+	if a.Mode == 0 {
+		return 0
+	}
+	return a.Atime
 }
 
 func nsec(a *Entry) int32 {

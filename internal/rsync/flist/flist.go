@@ -13,6 +13,7 @@ type Entry struct {
 	Size  int64  // bytes; of regular files and directories, other types have a size of their own
 	Mtime int64  // seconds since 1970
 	Nsec  int32  // nanoseconds of the mtime, 0 to 999999999; not sent before protocol 31
+	Atime int64  // seconds since 1970; not of directories, and sent with Options.Atimes only
 	UID   uint32
 	GID   uint32
 	Major uint32  // of devices
@@ -87,6 +88,7 @@ type Options struct {
 	ACLs        bool // option A, from protocol 30 on
 	Xattrs      bool // option X, from protocol 30 on
 	SumLen      int  // option c: length of Entry.Sum in bytes; 0 is off
+	Atimes      bool // option U
 	Recurse     bool // option r: before protocol 30 everything below a Content directory is content
 }
 

@@ -32,7 +32,7 @@ func randomOptions(rng *rand.Rand, protocol int) Options {
 	bit := func() bool { return rng.IntN(2) == 0 }
 	o := Options{
 		Protocol: protocol, Owner: bit(), Group: bit(), Devices: bit(), Specials: bit(), Links: bit(),
-		HardLinks: bit(), NumericIDs: bit(), Recurse: bit(),
+		HardLinks: bit(), NumericIDs: bit(), Recurse: bit(), Atimes: bit(),
 	}
 	if protocol >= 30 {
 		o.VarintFlags, o.ID0Names, o.SafeFlist = bit(), bit(), bit()
@@ -103,6 +103,7 @@ func randomEntry(rng *rand.Rand, o Options, kind uint32) Entry {
 		UID:   []uint32{0, 1000, 1000, 65534, math.MaxUint32, rng.Uint32()}[rng.IntN(6)],
 		GID:   []uint32{0, 100, 100, 65534, math.MaxUint32, rng.Uint32()}[rng.IntN(6)],
 	}
+	e.Atime = []int64{0, e.Mtime, 1700000000, rng.Int64()}[rng.IntN(4)]
 	if o.Protocol >= 30 {
 		e.Mtime = []int64{e.Mtime, -1, math.MinInt64, math.MaxInt64, int64(rng.Uint64())}[rng.IntN(5)]
 	}

@@ -57,6 +57,9 @@ func plain(e Entry, o Options) Entry {
 	if o.Protocol < 31 {
 		e.Nsec = 0
 	}
+	if !o.Atimes || e.IsDir() {
+		e.Atime = 0
+	}
 	if o.Protocol < 30 && e.Dir == Implied {
 		e.Dir = NoContent
 	}
