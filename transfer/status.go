@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
@@ -69,9 +70,8 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	err = e.ask(ctx, func() {
 		e.receive(time.Now())
 		s = Snapshot{
-			Idle:    e.idle(),
-			Passing: e.queue.Trees() > 0 || e.listing > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0,
-			Paused:  e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
+			Idle: e.idle(), Passing: e.passing(),
+			Paused: e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
 			BytesLive: e.counters.live.Load(), Held: e.heldNow(),
 		}
@@ -83,6 +83,17 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 		}
 	})
 	return s, err
+}
+
+// passing reports whether a pass is under way, or about to begin: a tree that is queued as a change is neither seen by
+// Trees before it is taken nor in work before it is listed.
+func (e *Engine) passing() bool {
+	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0 {
+		return true
+	}
+	return slices.ContainsFunc(e.queue.Why("."), func(c queue.Cover) bool {
+		return c.Kind == queue.Tree && (c.State != queue.Waiting || c.Failure == nil)
+	})
 }
 
 // Pause stops handing out work, or begins again. Sessions that run go on to their end, and changes are still gathered.
