@@ -3,6 +3,7 @@ package watcher
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -27,6 +28,27 @@ func (e *LimitError) Error() string {
 		e.Needed, e.Sysctl, e.Limit, e.Have, e.Sysctl, e.Value)
 }
 
+// Relieved reports whether the setting is higher by now.
+func (e *LimitError) Relieved() bool {
+	_, limit := watchLimit()
+	return limit > e.Limit
+}
+
+// Raise makes the setting Value, for which the process must be root. Nothing remembers it when the machine is started
+// again.
+func (e *LimitError) Raise() error {
+	if e.Value <= e.Limit || e.Value > math.MaxInt32 {
+		return fmt.Errorf("%s=%d: it is %d, which should be enough", e.Sysctl, e.Value, e.Limit)
+	}
+	// Not to be truncated: a setting cannot be made by two writes.
+	f, err := os.OpenFile(settingPath(e.Sysctl), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strconv.Itoa(e.Value))
+	return errors.Join(err, f.Close())
+}
+
 // Unwrap returns ENOSPC, which is what the kernel said.
 func (e *LimitError) Unwrap() error { return unix.ENOSPC }
 
@@ -40,13 +62,15 @@ func instanceError(err error) error {
 
 // sysctl reads a number; 0 if it cannot be read.
 func sysctl(name string) int {
-	text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+	text, err := os.ReadFile(settingPath(name))
 	if err != nil {
 		return 0
 	}
 	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	return n
 }
+
+func settingPath(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
 
 // watchLimit returns the setting that binds: inside a user namespace there is one of its own.
 func watchLimit() (name string, value int) {

@@ -49,6 +49,9 @@ type Stats struct {
 	Overflows int64    // times that the kernel dropped events
 	Rescans   int64    // items emitted because changes may have been missed, not because one was seen
 	Unwatched []string // directories that exist and could not be watched or listed, in no order
+
+	// UpTo is of a Scanner: what happened before has been compared. Zero: the first pass has not ended.
+	UpTo time.Time
 }
 
 // A Watcher is made by New and used for one Run. Its methods may be called from any goroutine.
