@@ -154,6 +154,7 @@ func (m *machine) untouched(ctx context.Context) error {
 		return fmt.Errorf("reading what was written: %w", err)
 	}
 	m.r.Writes = &w
+	m.unseen(w, "after the freeze")
 	if total := max(w.Total, int64(len(w.First))); total > 0 {
 		return fmt.Errorf("the source was written after the freeze: %s", pathsText(total, w.First))
 	}
@@ -166,6 +167,13 @@ func (m *machine) untouched(ctx context.Context) error {
 		return fmt.Errorf("not everything is at the destination: %s", strings.TrimPrefix(backlogText(b), "draining: "))
 	}
 	return nil
+}
+
+// unseen warns where nobody would have told of writes.
+func (m *machine) unseen(w Writes, when string) {
+	if w.Unseen != "" {
+		m.warn("whether the source was written %s could not be noticed: %s", when, text(errors.New(w.Unseen)))
+	}
 }
 
 // goOver runs the go hook, which nothing but its own time limit ends.
@@ -205,6 +213,7 @@ func (m *machine) rehearse(ctx context.Context) error {
 		return fmt.Errorf("reading what was written: %w", err)
 	}
 	m.r.Writes = &w
+	m.unseen(w, "meanwhile")
 	if limit := m.c.Budget - m.c.GoTimeout; m.r.PredictedSeconds > limit.Seconds() {
 		return fmt.Errorf("the freeze would take %.1f s without the hooks, and the budget leaves %v",
 			m.r.PredictedSeconds, limit)

@@ -111,8 +111,11 @@ func (t *page) touched(r *Report) {
 	}
 	if w := r.Writes; w != nil && w.Total > 0 {
 		t.line("written", "%s %s: %s", plural(w.Total, "path"), after, pathsText(w.Total, w.First))
-	} else if w != nil {
+	} else if w != nil && w.Unseen == "" {
 		t.line("written", "nothing %s", after)
+	}
+	if w := r.Writes; w != nil && w.Unseen != "" {
+		t.line("written", "NOT KNOWN %s: %s", after, shown(w.Unseen))
 	}
 	for _, w := range []struct {
 		when string

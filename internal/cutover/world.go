@@ -32,7 +32,8 @@ type World interface {
 	Verify(ctx context.Context, scope Scope) (Verified, error)
 
 	// Writes are the paths written at the source since the last Sync returned, up to
-	// the call: it reads the kernel's queue to the end, as Sync does.
+	// the call: it reads the kernel's queue to the end, as Sync does. Where the kernel
+	// does not tell, Unseen says so, and Settle alone has found what was written before.
 	Writes(ctx context.Context) (Writes, error)
 
 	// Writers are the processes that have a file of the source open for writing.
@@ -127,6 +128,8 @@ type Problem struct {
 type Writes struct {
 	Total int64  `json:"total"`
 	First []Path `json:"first,omitempty"`
+	// Unseen is why there may be more of which nobody was told; "": there are none.
+	Unseen string `json:"unseen,omitempty"`
 }
 
 // Writers are processes that may still write.
