@@ -90,7 +90,8 @@ func serviceConfig(c *config.Config, log *slog.Logger) (daemon.Config, error) {
 		Source: source, Destination: c.Target, Engine: engine,
 		Control: c.Control, StateDir: c.StateDir, Recheck: c.Recheck, StopTimeout: c.StopTimeout, Bandwidth: c.Bandwidth,
 		Audit: daemon.Audit{Off: c.NoAudit, Interval: c.AuditInterval, Reads: c.ReadLimit},
-		Log:   log, Version: buildVersion(),
+		Watch: c.Watch, RaiseWatchLimit: c.RaiseWatchLimit, ScanInterval: c.ScanInterval,
+		Log: log, Version: buildVersion(),
 	}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/ratelimit"
+	"github.com/syncd/syncd/watcher"
 )
 
 // Action is what the program was asked to do.
@@ -100,10 +101,14 @@ type Config struct {
 	// Control is the path of the control socket. Follow, and Cutover with a Source: ""
 	// is none. Ask, and Cutover without: "" is that of the only service that runs.
 	Control     string
-	StopTimeout time.Duration   // Follow: for sessions that run when it is to end; 0: none
-	LogLevel    slog.Level      // Follow
-	Request     control.Request // Ask
-	Cutover     cutover.Plan    // Cutover
+	StopTimeout time.Duration // Follow: for sessions that run when it is to end; 0: none
+	LogLevel    slog.Level    // Follow
+	Watch       watcher.Mode  // Follow and Cutover: how changes are noticed
+	// RaiseWatchLimit has the kernel grant more watches where it grants too few.
+	RaiseWatchLimit bool
+	ScanInterval    time.Duration   // between passes, where nothing tells of changes; 0: the default
+	Request         control.Request // Ask
+	Cutover         cutover.Plan    // Cutover
 
 	password password
 }

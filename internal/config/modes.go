@@ -66,9 +66,15 @@ func (f *flags) choose(m mode) {
 	}
 }
 
+// serviceFlags say nothing to a run that has an end.
+var serviceFlags = []string{
+	"control", "stop-timeout", "log-level", "audit", "watch", "raise-watch-limit", "scan-interval",
+}
+
 // service are the flags of a run that goes on until it is stopped.
 func (f *flags) service() {
 	f.text(&f.c.Control, "control", "")
+	f.watching()
 	f.number("stop-timeout", 0, 86400, "seconds, 0 to cut off at once what is being sent", func(n int) {
 		f.c.StopTimeout = time.Duration(n) * time.Second
 	})
@@ -137,10 +143,10 @@ func (f *flags) mode() error {
 		if err := f.recheckFits(); err != nil {
 			return err
 		}
-		return f.refuseGiven("a full pass is no service", "leave it out", "control", "stop-timeout", "log-level", "audit")
+		return f.refuseGiven("a full pass is no service", "leave it out", serviceFlags...)
 	case verifyMode:
 		c.Action = Verify
-		return f.refuseGiven("a comparison is no service", "leave it out", "control", "stop-timeout", "log-level", "audit")
+		return f.refuseGiven("a comparison is no service", "leave it out", serviceFlags...)
 	case cutoverMode:
 		return f.cutsOver()
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/syncd/syncd/watcher"
+
 	"github.com/syncd/syncd/internal/control"
 )
 
@@ -49,6 +51,34 @@ func TestFollow(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, service{c.Action, c.Control, c.StopTimeout, c.LogLevel}); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.args, diff)
+		}
+	}
+}
+
+func TestWatching(t *testing.T) {
+	type watching struct {
+		Mode     watcher.Mode
+		Raise    bool
+		Interval time.Duration
+	}
+	for args, want := range map[string]watching{
+		"":                            {watcher.Auto, false, 0},
+		"--watch=auto":                {watcher.Auto, false, 0},
+		"--watch=inotify":             {watcher.Inotify, false, 0},
+		"--watch=scan --watch auto":   {watcher.Auto, false, 0},
+		"--watch=scan":                {watcher.Scan, false, 0},
+		"--scan-interval=90":          {watcher.Auto, false, 90 * time.Second},
+		"--raise-watch-limit":         {watcher.Auto, true, 0},
+		"--cutover --watch=scan":      {watcher.Scan, false, 0},
+		"--cutover --scan-interval=5": {watcher.Auto, false, 5 * time.Second},
+	} {
+		c, err := Parse(append(strings.Fields(args), "-a", "src", "h::m"), noEnv, nil)
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		if got := (watching{c.Watch, c.RaiseWatchLimit, c.ScanInterval}); got != want {
+			t.Errorf("%s: %+v, want %+v", args, got, want)
 		}
 	}
 }
@@ -126,6 +156,13 @@ func TestModeErrors(t *testing.T) {
 		{"-a --stop-timeout=-1 src h::m", "^--stop-timeout=-1: not a number from 0 to 86400; give seconds"},
 		{"-a --stop-timeout=2s src h::m", "^--stop-timeout=2s: not a number"},
 		{"-a --log-level=loud src h::m", "^--log-level=loud: not a level; give debug, info, warn or error"},
+		{"-a --watch=fanotify src h::m", "^--watch=fanotify: not available in this version; leave it out; changes are watched by inotify"},
+		{"-a --watch=dnotify src h::m", "^--watch=dnotify: nothing is called so.*; give auto, inotify or scan"},
+		{"-a --watch= src h::m", "^--watch=: nothing is called so"},
+		{"-a --scan-interval=0 src h::m", "^--scan-interval=0: not a number from 1"},
+		{"--full -a --watch=scan src h::m", "^--watch: a full pass is no service"},
+		{"--verify -a --raise-watch-limit src h::m", "^--raise-watch-limit: a comparison is no service"},
+		{"--full -a --scan-interval=9 src h::m", "^--scan-interval: a full pass is no service"},
 		{"-a --control= src h::m", "^--control: its value is empty"},
 		{"-a --delay=1 src h::m", "^--delay: not available in this version; leave it out"},
 

@@ -60,8 +60,6 @@ var others = map[string]string{
 	"time-limit":        "use timeout(1)",
 	"config":            "give the options on the command line",
 	"check-config":      "see syncd --help for what there is",
-	"watch":             "leave it out; changes are watched by inotify",
-	"raise-watch-limit": "run: sysctl fs.inotify.max_user_watches=NUMBER",
 	"delay":             "leave it out; changes are sent as they come",
 	"max-delay":         "leave it out; changes are sent as they come",
 	"nice":              "use nice(1) and ionice(1)",

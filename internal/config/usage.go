@@ -174,6 +174,13 @@ Load:
                            processors)
 
 While changes are followed (without -I, --size-only, -F, -C):
+      --watch=MODE         auto (default): by inotify, but by passes where that
+                           does not tell all, as on NFS; inotify; scan: by
+                           passes, each of which compares all of SRC
+      --scan-interval=SEC  between the end of such a pass and the next one
+                           (default 60)
+      --raise-watch-limit  as root, raise fs.inotify.max_user_watches when SRC
+                           needs more; else passes are made until it is raised
       --stop-timeout=SEC   at SIGTERM, how long what is being sent may take
                            (default 10); 0 cuts it off
       --audit=on|off|TIME  with --state-dir: compare everything with DEST by

@@ -98,8 +98,12 @@ type Sessions struct {
 	Limit   int64 `json:"limit_bytes_per_second"` // of all together, 0: none
 }
 
-// Watch counts since the start of the service.
+// Watch says how changes are noticed, and counts since the start of the service.
 type Watch struct {
+	Mode     string  `json:"mode,omitempty"`             // inotify; scan: by passes alone
+	Reason   string  `json:"reason,omitempty"`           // of scan, in words; one line
+	Interval float64 `json:"interval_seconds,omitempty"` // of scan: between two passes
+
 	Watches   int64 `json:"watches"`   // directories watched now
 	Overflows int64 `json:"overflows"` // times that the kernel dropped events
 	Rescans   int64 `json:"rescans"`   // subtrees compared again because of it, or of a failed watch
@@ -216,6 +220,7 @@ func (s *Status) derive(now time.Time) {
 		s.Backlog.OldestAge = max(s.At.Sub(s.Backlog.Oldest), 0).Seconds()
 	}
 	s.Reason, s.Source, s.Destination = unicode(s.Reason), unicode(s.Source), unicode(s.Destination)
+	s.Watch.Reason = unicode(s.Watch.Reason)
 	if s.Pass != nil {
 		p := *s.Pass // the handler's own is not ours to change
 		p.At = unicode(p.At)

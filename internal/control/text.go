@@ -205,6 +205,11 @@ func (t *text) rates(r Rates, s Sessions) {
 }
 
 func (t *text) watch(w Watch) {
+	if w.Mode == "scan" {
+		t.line("watching", "NOTHING: changes are found by passes, with %s between them", age(time.Duration(w.Interval*float64(time.Second))))
+		t.more("%s", printable(w.Reason))
+		return
+	}
 	lost := "no events lost"
 	if w.Overflows > 0 || w.Rescans > 0 {
 		lost = fmt.Sprintf("%s, %s", plural(w.Overflows, "overflow"), plural(w.Rescans, "rescan"))

@@ -195,3 +195,15 @@ func TestUnits(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusTextWithoutWatching(t *testing.T) {
+	s := Status{Watch: Watch{Mode: "scan", Reason: "it is nfs\n", Interval: 90}}
+	var b strings.Builder
+	if err := s.WriteText(&b, noon); err != nil {
+		t.Fatal(err)
+	}
+	want := "watching  NOTHING: changes are found by passes, with 1m30s between them\n          it is nfs\\#012\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("%s\nlacks\n%s", &b, want)
+	}
+}

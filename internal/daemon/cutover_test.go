@@ -334,7 +334,7 @@ func TestCutOverAlone(t *testing.T) {
 func TestWritesConcern(t *testing.T) {
 	var w writes
 	w.add(queue.Item{Path: "before"})
-	w.begin()
+	w.begin("")
 	for _, p := range []string{"a/b", "a/b", "c", "d/e/f"} {
 		w.add(queue.Item{Path: p})
 	}

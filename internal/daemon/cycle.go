@@ -17,6 +17,9 @@ import (
 // ever. One that lives shows it after half of the time, whatever it is doing.
 const silence = 30 * time.Second
 
+// How often it is looked whether there may be more watches by now, where there were too few.
+const limitInterval = 2 * time.Second
+
 // cycle watches and follows one root until ctx ends or the root is gone.
 func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	c := s.c.Engine
@@ -34,16 +37,13 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	if err != nil {
 		return err
 	}
+	defer s.now.runs(nil, nil, verify.Config{})
 	watch, err := s.watch(ctx, root, engine)
 	if err != nil {
 		return err
 	}
 	defer func() { watch.end() }()
-	s.now.runs(engine, watch.Watcher, s.comparison(&c))
-	defer s.now.runs(nil, nil, verify.Config{})
-	if err := s.ready(watch); err != nil {
-		return err
-	}
+	s.now.runs(engine, watch, s.comparison(&c))
 	watch.alone.Store(true)
 	s.notify.Ready()
 	s.now.set(control.Passing, "")
@@ -52,6 +52,10 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	following, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	followed := make(chan error, 1)
+	s.following = true
+	defer func() { s.following = false }()
+	retry := time.NewTicker(limitInterval)
+	defer retry.Stop()
 	go func() { followed <- engine.Follow(following) }()
 	auditing, err := s.audited(following, root, engine, c)
 	if err != nil {
@@ -65,15 +69,28 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 			s.ended(ctx, engine)
 			return err
 		case <-watch.ended:
+			err := watch.err
+			if watch.outgrown() {
+				if watch, err = s.rewatch(ctx, root, engine, watch); err == nil {
+					continue
+				}
+			}
 			// What is not watched must not be followed as if it were.
-			stop(watch.err)
-			err := <-followed
+			stop(err)
+			rest := <-followed
 			s.ended(ctx, engine)
-			return errors.Join(watch.err, onlyRoot(err))
+			return errors.Join(err, onlyRoot(rest))
+		case <-retry.C:
+			if watch.limit == nil || !watch.limit.Relieved() {
+				continue
+			}
+			if watch, err = s.rewatch(ctx, root, engine, watch); err != nil {
+				s.log.Error("not watched again", "err", err)
+			}
 		case <-s.c.Hangups:
 			watch = s.reload(ctx, root, engine, watch)
 			c.Filter = s.c.Engine.Filter
-			s.now.runs(engine, watch.Watcher, s.comparison(&c))
+			s.now.runs(engine, watch, s.comparison(&c))
 			auditing()
 			if auditing, err = s.audited(following, root, engine, c); err != nil {
 				s.log.Error("there is no audit", "err", err)

@@ -25,6 +25,7 @@ import (
 	"github.com/syncd/syncd/ratelimit"
 	"github.com/syncd/syncd/systemd/notify"
 	"github.com/syncd/syncd/transfer"
+	"github.com/syncd/syncd/watcher"
 )
 
 // Config says what to follow, and who may ask.
@@ -38,8 +39,13 @@ type Config struct {
 	Audit       Audit
 	StopTimeout time.Duration // how long running sessions may take after the end of ctx; 0 = cut at once
 	Bandwidth   *ratelimit.Timetable
-	Log         *slog.Logger // nil = none
-	Version     string
+
+	Watch           watcher.Mode  // how changes are noticed
+	RaiseWatchLimit bool          // where the kernel grants too few watches: have it grant more
+	ScanInterval    time.Duration // between passes, where nothing tells of changes; 0 = watcher.DefaultInterval
+
+	Log     *slog.Logger // nil = none
+	Version string
 	// Cutting counts the cutovers that run: while there is one, the process is not to be ended by force. May be nil.
 	Cutting *atomic.Int32
 
@@ -70,6 +76,8 @@ type service struct {
 	provenFiles, provenBytes control.Meter
 	proved                   struct{ files, bytes int64 } // that these have; guarded by now.mu
 
+	following bool // an engine has been told to follow; cycle's own
+
 	end      context.CancelCauseFunc // ends Run
 	ending   <-chan struct{}         // closed when Run is to end
 	followed chan struct{}           // closed when changes are followed for the first time
@@ -79,6 +87,7 @@ type service struct {
 	cutting *atomic.Int32 // Config.Cutting
 	held    atomic.Bool   // a cutover has paused the engine
 	first   atomic.Bool   // the first pass has not ended
+	passes  gate          // for those of a scanner
 	changes atomic.Int64  // entries sent and deleted
 	writes  writes
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,7 +33,8 @@ type present struct {
 	reason  string
 	since   time.Time
 	engine  *transfer.Engine
-	watcher *watcher.Watcher
+	watch   *watch
+	settled time.Time     // settledUpTo
 	compare verify.Config // how both sides are compared; it has no root
 }
 
@@ -46,10 +48,26 @@ func (p *present) set(state control.State, reason string) (changed bool) {
 	return changed
 }
 
-func (p *present) runs(e *transfer.Engine, w *watcher.Watcher, c verify.Config) {
+func (p *present) runs(e *transfer.Engine, w *watch, c verify.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.engine, p.watcher, p.compare = e, w, c
+	p.engine, p.watch, p.settled, p.compare = e, w, time.Time{}, c
+}
+
+// begins is runs of a watch that is not ready yet, unless something runs already.
+func (p *present) begins(e *transfer.Engine, w *watch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.engine == nil {
+		p.engine, p.watch = e, w
+	}
+}
+
+// rewatched puts another watch in the place of one.
+func (p *present) rewatched(w *watch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watch, p.settled = w, time.Time{}
 }
 
 // comparison is how both sides are compared by what runs now.
@@ -67,10 +85,10 @@ func (p *present) sync(ctx context.Context) error {
 	return errors.New("nothing is watched")
 }
 
-func (p *present) get() (*transfer.Engine, *watcher.Watcher, control.Status) {
+func (p *present) get() (*transfer.Engine, *watch, control.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.engine, p.watcher, control.Status{State: p.state, Reason: p.reason, Since: p.since}
+	return p.engine, p.watch, control.Status{State: p.state, Reason: p.reason, Since: p.since}
 }
 
 // Status says how the service stands.
@@ -80,8 +98,7 @@ func (s *service) Status() control.Status {
 	st.Source, st.Destination = s.c.Source, s.c.Destination
 	st.Sessions.Limit = s.limiter.Limit()
 	if w != nil {
-		ws := w.Stats()
-		st.Watch = control.Watch{Watches: int64(ws.Watches), Overflows: ws.Overflows, Rescans: ws.Rescans}
+		st.Watch = s.watching(w)
 	}
 	s.auditStatus(&st)
 	if e == nil || st.State == control.Starting {
@@ -89,11 +106,18 @@ func (s *service) Status() control.Status {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
+	var compared time.Time
+	if w != nil && w.scans() {
+		compared = w.Stats().UpTo
+	}
 	snap, err := e.Snapshot(ctx)
 	if err != nil {
 		return st
 	}
 	s.follow(&st, snap, e)
+	if w != nil && w.scans() {
+		st.InSyncUpTo = s.now.settledUpTo(snap, compared)
+	}
 	return st
 }
 
@@ -121,7 +145,11 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 		if reason != "" {
 			args = append(args, "reason", reason)
 		}
-		s.log.Info("state", args...)
+		level := slog.LevelInfo
+		if reason == "" && s.now.passesGoOn() {
+			level = slog.LevelDebug // one begins or ends, as ever
+		}
+		s.log.Log(context.Background(), level, "state", args...)
 	}
 	_, _, now := s.now.get()
 	st.State, st.Reason, st.Since = now.State, now.Reason, now.Since
@@ -145,6 +173,9 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 		}
 		return
 	}
+	if st.Watch.Mode == string(watcher.Scan) {
+		return
+	}
 	st.InSyncUpTo = time.Now()
 	if !snap.Oldest.IsZero() {
 		st.InSyncUpTo = snap.Oldest
@@ -152,6 +183,35 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	if h := snap.Held; h != nil && h.Since.Before(st.InSyncUpTo) {
 		st.InSyncUpTo = h.Since // directories to prune are nobody's change
 	}
+}
+
+// watching says how changes are noticed.
+func (s *service) watching(w *watch) control.Watch {
+	if w.scans() {
+		return control.Watch{Mode: string(watcher.Scan), Reason: w.why, Interval: s.scanInterval().Seconds()}
+	}
+	ws := w.Stats()
+	return control.Watch{
+		Mode: string(watcher.Inotify), Watches: int64(ws.Watches), Overflows: ws.Overflows, Rescans: ws.Rescans,
+	}
+}
+
+// passesGoOn reports whether passes are what changes are found by, and the first of them has ended.
+func (p *present) passesGoOn() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.settled.IsZero()
+}
+
+// settledUpTo is the moment before which every change is at the destination, where passes find changes: the begin of the
+// last one by whose end nothing was left to do. compared is Stats.UpTo of before snap.
+func (p *present) settledUpTo(snap transfer.Snapshot, compared time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if snap.Oldest.IsZero() && snap.Held == nil {
+		p.settled = compared
+	}
+	return p.settled
 }
 
 // held says why deletions wait.

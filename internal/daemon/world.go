@@ -102,6 +102,9 @@ func failing(snap transfer.Snapshot) (all []cutover.Problem) {
 
 // Drain has the audit prove ahead what would have to be compared during the freeze. Changes go before all else anyway.
 func (w *world) Drain(ctx context.Context, on bool) error {
+	if !on {
+		w.s.passes.shut(false)
+	}
 	a := w.s.audit
 	switch {
 	case a == nil:
@@ -118,26 +121,33 @@ func (w *world) Drain(ctx context.Context, on bool) error {
 	return nil
 }
 
-// Sync reads the watcher's cookie back. The audit rests from here on.
+// Sync reads the watcher's cookie back. Audit and passes rest from here on. Where there is no cookie, the pass of Settle,
+// which comes next, finds all that was written before; but what is written after it nobody sees.
 func (w *world) Sync(ctx context.Context) error {
 	if w.s.audit != nil {
 		if err := w.s.audit.Hold(ctx, true); err != nil {
 			return err
 		}
 	}
-	if err := w.cookie(ctx); err != nil {
+	w.s.passes.shut(true)
+	watch, err := w.cookie(ctx)
+	if err != nil {
 		return err
 	}
-	w.s.writes.begin()
+	w.s.writes.begin(watch.why)
 	return nil
 }
 
-func (w *world) cookie(ctx context.Context) error {
-	_, watcher, st := w.s.now.get()
-	if watcher == nil {
-		return fmt.Errorf("nothing is watched now: %s", st.State)
+// cookie returns when events up to now have been read. Of a scanner nothing is to be read.
+func (w *world) cookie(ctx context.Context) (*watch, error) {
+	_, watch, st := w.s.now.get()
+	if watch == nil {
+		return nil, fmt.Errorf("nothing is watched now: %s", st.State)
 	}
-	return watcher.Sync(ctx)
+	if watch.scans() {
+		return watch, nil
+	}
+	return watch, watch.Sync(ctx)
 }
 
 // Settle compares the whole tree with the catalogue, or else with the destination.
@@ -209,11 +219,11 @@ func after(oldest, t time.Time) bool { return oldest.IsZero() || oldest.After(t)
 
 // Writes are what the watcher has named since Sync.
 func (w *world) Writes(ctx context.Context) (cutover.Writes, error) {
-	if err := w.cookie(ctx); err != nil {
+	if _, err := w.cookie(ctx); err != nil {
 		return cutover.Writes{}, err
 	}
 	total, first := w.s.writes.list()
-	r := cutover.Writes{Total: total}
+	r := cutover.Writes{Total: total, Unseen: w.s.writes.unseen()}
 	for _, p := range first {
 		r.First = append(r.First, cutover.NewPath(p))
 	}

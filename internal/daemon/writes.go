@@ -19,13 +19,28 @@ type writes struct {
 	many  bool // more than are told apart
 	paths map[string]struct{}
 	first []string
+	blank string // why some may not have been named; "": all were
 }
 
-// begin forgets what was noted.
-func (w *writes) begin() {
+// begin forgets what was noted. blank says why some writes may not be named from the start.
+func (w *writes) begin(blank string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.on, w.many, w.paths, w.first = true, false, map[string]struct{}{}, nil
+	w.on, w.many, w.paths, w.first, w.blank = true, false, map[string]struct{}{}, nil, blank
+}
+
+// blind notes why from now on not all writes are named.
+func (w *writes) blind(why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blank = why
+}
+
+// unseen is why some writes since begin may not be in the list; "" if all are.
+func (w *writes) unseen() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blank
 }
 
 // end stops noting.
