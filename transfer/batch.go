@@ -229,7 +229,7 @@ func (e *Engine) options(b *batch) rsync.Options {
 	switch {
 	case e.cfg.PartialDir != "":
 		o.PartialDir = e.cfg.PartialDir
-	case b.kind == copyBig && !o.Inplace:
+	case b.kind == copyBig && !o.Inplace && !o.AppendVerify:
 		o.PartialDir = DefaultPartialDir
 	}
 	switch b.kind {

@@ -103,6 +103,14 @@ func (f *flags) together() error {
 			Reason: "it writes into the file itself, so there is no part to keep in --partial-dir",
 			Remedy: "leave one of them out",
 		}
+	case s.AppendVerify && f.partialGiven:
+		return &UsageError{
+			What:   "--append-verify",
+			Reason: "it writes into the file itself, so there is no part to keep in --partial-dir",
+			Remedy: "leave one of them out",
+		}
+	case s.AppendVerify && s.WholeFile:
+		return &UsageError{What: "--append-verify", Reason: "it contradicts --whole-file", Remedy: "leave one of them out"}
 	case s.IgnoreTimes && s.SizeOnly:
 		return &UsageError{
 			What:   "--size-only",
@@ -128,7 +136,7 @@ func (f *flags) together() error {
 			Remedy: "add --delete or leave it out",
 		}
 	}
-	if s.Inplace {
+	if s.Inplace || s.AppendVerify {
 		f.c.PartialDir = ""
 	}
 	return nil

@@ -13,6 +13,7 @@ func (f *flags) selective() {
 	f.on(&s.Existing, "existing", "")
 	f.on(&s.Existing, "ignore-non-existing", "")
 	f.on(&s.IgnoreExisting, "ignore-existing", "")
+	f.on(&s.AppendVerify, "append-verify", "")
 	f.size(func(n int64) { s.MinSize = n }, "min-size", "", 1, math.MaxInt64)
 	f.size(func(n int64) { s.MaxSize = n }, "max-size", "", 1, math.MaxInt64)
 }
@@ -20,7 +21,7 @@ func (f *flags) selective() {
 // selectiveFits refuses them wherever the copy has to be a mirror.
 func (f *flags) selectiveFits(d rsync.Dest) error {
 	s, c := &f.c.Session, f.c
-	names := []string{"update", "existing", "ignore-non-existing", "ignore-existing", "min-size", "max-size"}
+	names := []string{"update", "existing", "ignore-non-existing", "ignore-existing", "min-size", "max-size", "append-verify"}
 	switch {
 	case !s.Selective():
 		return nil

@@ -100,6 +100,8 @@ What differs (size, or modification time to the nanosecond):
 How it is sent:
   -W, --whole-file         whole files; --no-whole-file for the changed parts
       --inplace            write into the file itself, not into a new one
+      --append-verify      files that are shorter at DEST have only grown, and
+                           others not changed; with --full alone
       --partial            is always on for big files, whose parts are kept in
       --partial-dir=DIR    DIR (default .syncd-partial), to go on from there
       --big-file=SIZE      what is big: has a connection to itself (default 32M)

@@ -124,6 +124,13 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 		x.decline(it, h)
 		return nil
 	}
+	size, adds := f.Size(), x.adds()
+	if adds && h.Length() > size { // it has become shorter than what the server means to add to
+		f.Close()
+		res.State, res.Err = Changed, ErrChanged
+		x.decline(it, h)
+		return nil
+	}
 	x.announce(it, e)
 	if ev := x.b.Events; ev != nil {
 		x.said.events.Lock()
@@ -132,12 +139,16 @@ func (x *exchange) answer(it *item, e *flist.Entry, h delta.Head) error {
 	}
 	x.echo(it)
 	h.Write(x.w)
-	size := f.Size()
 	x.src.f = f
 	if x.scratch.Compress != nil {
 		x.scratch.Incompressible = x.opts.incompressible().Match(e.Path)
 	}
-	st, err := delta.Send(x.w, x.r, &x.src, size, h, x.checksum, x.inPlace(it), &x.scratch)
+	var st delta.Stats
+	if adds {
+		st, err = delta.Append(x.w, &x.src, h.Length(), size, x.checksum, &x.scratch)
+	} else {
+		st, err = delta.Send(x.w, x.r, &x.src, size, h, x.checksum, x.inPlace(it), &x.scratch)
+	}
 	x.src.flush()
 	closed := f.Close()
 
@@ -190,8 +201,15 @@ func (x *exchange) decline(it *item, h delta.Head) {
 	}
 }
 
+// adds reports whether the server adds to its files. What then turns out wrong it asks for once more, in the usual way,
+// in the second phase.
+func (x *exchange) adds() bool { return x.opts.AppendVerify && x.phase == 0 }
+
 // skipSums reads the block sums of a request.
 func (x *exchange) skipSums(h delta.Head) {
+	if x.adds() {
+		return // there are none
+	}
 	if x.skip == nil {
 		x.skip = make([]byte, 4<<10)
 	}
@@ -208,7 +226,7 @@ func (x *exchange) inPlace(it *item) bool {
 	if it.basis == basisPartial && x.compat&compatInplacePartial != 0 {
 		return true
 	}
-	return x.opts.Inplace && (x.protocol < 29 || it.basis == basisDefault)
+	return (x.opts.Inplace || x.opts.AppendVerify) && (x.protocol < 29 || it.basis == basisDefault)
 }
 
 // progressStep is how much content is worked off between two reports of it, in bytes.

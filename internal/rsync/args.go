@@ -103,7 +103,8 @@ func (o *Options) long(protocol int) []string {
 	add(o.Existing, "--existing")
 	add(o.TempDir != "", "--temp-dir", o.TempDir)
 	add(o.Fsync, "--fsync")
-	add(o.Inplace, "--inplace")
+	add(o.Inplace && !o.AppendVerify, "--inplace")
+	add(o.AppendVerify, "--append", "--append")
 	add(o.Inplace && o.Sparse && !o.WholeFile, "--no-W") // without it a server takes the two for whole files
 	add(o.Acks, "--remove-source-files")
 	add(o.Preallocate, "--preallocate")
@@ -186,6 +187,7 @@ func (d *Dialer) checkServer(o *Options, server int) error {
 		{o.DeleteMissing, "--delete-missing-args", 31, "3.1"},
 		{o.Delete, "--delete-during", 29, "2.6.7"},
 		{o.Acks, "--remove-source-files", 29, "2.6.9"},
+		{o.AppendVerify, "--append-verify", 30, "3.0"},
 		{o.Fuzzy, "--fuzzy", 29, "2.6.4"},
 		{o.Preallocate, "--preallocate", 31, "3.1"},
 		{o.Fsync, "--fsync", 31, "3.2.4"},

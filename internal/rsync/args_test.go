@@ -62,6 +62,8 @@ func TestArgs(t *testing.T) {
 			"--server -blogDtpe.LsfxCIvu --timeout=1 --backup-dir bk --suffix=.o . m/t/|"},
 		{"access times", to, with(func(o *Options) { o.Atimes, o.OpenNoatime = true, true }), 32,
 			"--server -logDtUpe.LsfxCIvu --open-noatime . m/t/|"},
+		{"append", to, with(func(o *Options) { o.AppendVerify, o.Inplace = true, true }), 32,
+			"--server -logDtpe.LsfxCIvu --append --append . m/t/|"},
 		{"devices only", to, with(func(o *Options) { o.Specials = false }), 32, "--server -logDtpe.LsfxCIvu --no-specials . m/t/|"},
 		{"specials only", to, with(func(o *Options) { o.Devices = false }), 32, "--server -logtpe.LsfxCIvu --specials . m/t/|"},
 		{"no deletions at all", to, with(func(o *Options) { o.DeleteMissing = true; o.MaxDelete = 0 }), 32,

@@ -32,7 +32,8 @@ type Options struct {
 
 	DryRun       bool // the server says what it would do, and does nothing (7.9)
 	Inplace      bool
-	ModifyWindow int // seconds that times may differ by; -1 = compare nanoseconds too
+	AppendVerify bool // files that are shorter there are added to, in place; those that are not are left as they are
+	ModifyWindow int  // seconds that times may differ by; -1 = compare nanoseconds too
 
 	Delete        bool // what is in a content directory there and not in the list goes (9.6)
 	DeleteMissing bool // entries of mode 0 are deleted (9.2); server 3.1.0 and later
@@ -82,7 +83,7 @@ type Options struct {
 
 // Selective reports whether the server is to leave some differences as they are.
 func (o *Options) Selective() bool {
-	return o.Existing || o.IgnoreExisting || o.Update || o.MinSize > 0 || o.MaxSize > 0
+	return o.AppendVerify || o.Existing || o.IgnoreExisting || o.Update || o.MinSize > 0 || o.MaxSize > 0
 }
 
 // Sent returns entries as the server is to see them: with their modes changed. The entries stay as they are.

@@ -13,7 +13,6 @@ package delta
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/syncd/syncd/internal/rsync/compress"
@@ -77,11 +76,7 @@ const maxBlock = 8 << 20
 func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c Checksum, inPlace bool,
 	scratch *Scratch) (Stats, error) {
 	out := &scratch.out
-	*out = tokens{w: w, z: scratch.Compress}
-	if out.z != nil {
-		out.z.Begin(size, scratch.Incompressible)
-	}
-	file := scratch.fileSum(c)
+	file := scratch.begin(w, size, c)
 	if sums == nil {
 		h.Count = 0
 	}
@@ -96,17 +91,7 @@ func Send(w *wire.Writer, sums *wire.Reader, f io.Reader, size int64, h Head, c 
 	if err := scratch.sums.drain(); err != nil {
 		return out.stats, err
 	}
-	out.end()
-	scratch.sum = file.AppendSum(scratch.sum[:0])
-	if source != nil {
-		falsify(scratch.sum)
-		source = fmt.Errorf("%w: %w", ErrSource, source)
-	}
-	w.Bytes(scratch.sum)
-	if err := w.Err(); err != nil {
-		return out.stats, err
-	}
-	return out.stats, source
+	return scratch.finish(file, source)
 }
 
 // falsify turns the true sum into one that is wrong (protocol 7.8).
