@@ -182,6 +182,37 @@ func changedItems(t *testing.T, before treetest.Tree, dir string) []queue.Item {
 	return items
 }
 
+// From the moment that a tree is to be compared until it has been, a pass is under way.
+func TestPassIsUnderWayFromTheStart(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/f"), "content")
+	url, _, _ := daemon(t, rsynctest.Config{})
+	f := follow(t, src, url, func(*Config) {})
+	passing := func() bool {
+		s, err := f.Snapshot(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return s.Passing
+	}
+	waitFor(t, func() bool { return !passing() })
+	if err := f.Pause(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	f.Changed(queue.Item{Path: "d/f"})
+	if passing() {
+		t.Error("a change is no pass")
+	}
+	f.Changed(queue.Item{Kind: queue.Tree, Path: "."})
+	if !passing() {
+		t.Error("no pass is under way, and a tree is to be compared")
+	}
+	if err := f.Pause(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return !passing() })
+}
+
 // A large file in a directory does not hold back what changes beside it.
 func TestChangeBesideALargeFileDoesNotWaitForIt(t *testing.T) {
 	src := t.TempDir()

@@ -85,6 +85,7 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 				continue
 			}
 			if watch, err = s.rewatch(ctx, root, engine, watch); err != nil {
+				watch.limit = nil // until SIGHUP
 				s.log.Error("not watched again", "err", err)
 			}
 		case <-s.c.Hangups:

@@ -34,8 +34,9 @@ type present struct {
 	since   time.Time
 	engine  *transfer.Engine
 	watch   *watch
-	settled time.Time     // settledUpTo
-	compare verify.Config // how both sides are compared; it has no root
+	settled time.Time         // settledUpTo
+	before  transfer.Progress // of the pass that runs; zero: it is the first one
+	compare verify.Config     // how both sides are compared; it has no root
 }
 
 func (p *present) set(state control.State, reason string) (changed bool) {
@@ -51,6 +52,9 @@ func (p *present) set(state control.State, reason string) (changed bool) {
 func (p *present) runs(e *transfer.Engine, w *watch, c verify.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.engine != e {
+		p.before = transfer.Progress{}
+	}
 	p.engine, p.watch, p.settled, p.compare = e, w, time.Time{}, c
 }
 
@@ -140,6 +144,9 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	if h := snap.Held; h != nil {
 		st.Held = &control.Held{Paths: int64(h.Entries), Limit: int64(h.Limit), Since: h.Since}
 	}
+	if st.State == control.Live && state == control.Passing {
+		s.now.passBegins(e.Progress())
+	}
 	if s.now.set(state, reason) {
 		args := []any{"is", string(state)}
 		if reason != "" {
@@ -168,9 +175,7 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	p := e.Progress()
 	st.Rates.Bytes = s.rate(p.Sent)
 	if snap.Passing {
-		st.Pass = &control.Pass{
-			Started: st.Since, Files: p.Files, FilesTotal: p.TotalFiles, Bytes: p.Bytes, BytesTotal: p.TotalBytes, At: p.Current,
-		}
+		st.Pass = s.now.pass(p, st.Since)
 		return
 	}
 	if st.Watch.Mode == string(watcher.Scan) {
@@ -194,24 +199,6 @@ func (s *service) watching(w *watch) control.Watch {
 	return control.Watch{
 		Mode: string(watcher.Inotify), Watches: int64(ws.Watches), Overflows: ws.Overflows, Rescans: ws.Rescans,
 	}
-}
-
-// passesGoOn reports whether passes are what changes are found by, and the first of them has ended.
-func (p *present) passesGoOn() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.settled.IsZero()
-}
-
-// settledUpTo is the moment before which every change is at the destination, where passes find changes: the begin of the
-// last one by whose end nothing was left to do. compared is Stats.UpTo of before snap.
-func (p *present) settledUpTo(snap transfer.Snapshot, compared time.Time) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if snap.Oldest.IsZero() && snap.Held == nil {
-		p.settled = compared
-	}
-	return p.settled
 }
 
 // held says why deletions wait.

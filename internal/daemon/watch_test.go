@@ -17,6 +17,7 @@ import (
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 	"github.com/syncd/syncd/systemd/notify"
+	"github.com/syncd/syncd/transfer"
 	"github.com/syncd/syncd/watcher"
 )
 
@@ -234,5 +235,19 @@ func inUserNamespace(t *testing.T, name string) {
 	}
 	if err != nil || !strings.Contains(string(out), "PASS: "+name) {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// How far a pass is does not count what others before it did.
+func TestPassIsCountedByItself(t *testing.T) {
+	var p present
+	first := transfer.Progress{Files: 10, TotalFiles: 20, Bytes: 100, TotalBytes: 200, Current: "a"}
+	if got := p.pass(first, time.Time{}); got.Files != 10 || got.FilesTotal != 20 || got.Bytes != 100 || got.BytesTotal != 200 || got.At != "a" {
+		t.Errorf("the first: %+v", got)
+	}
+	p.passBegins(first)
+	now := transfer.Progress{Files: 11, TotalFiles: 25, Bytes: 107, TotalBytes: 211}
+	if got := p.pass(now, time.Time{}); got.Files != 1 || got.FilesTotal != 5 || got.Bytes != 7 || got.BytesTotal != 11 {
+		t.Errorf("the next: %+v", got)
 	}
 }
