@@ -43,7 +43,7 @@ func (d *Dialer) login(ctx context.Context, base []string) (*ssh.Lease, error) {
 		e.Code = max(0, failed.Status)
 		return nil, e
 	case errors.Is(err, errSilence):
-		return nil, d.errorf(KindTimeout, "remote shell", "check host, port and firewall", "no answer in time: %w", err)
+		return nil, d.errorf(KindTimeout, "setup", "check host, port and firewall", "no answer in time: %w", err)
 	}
 	return login, err
 }

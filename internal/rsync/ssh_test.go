@@ -296,16 +296,29 @@ func TestSSHAsksOnce(t *testing.T) {
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\necho x >>"+asked+"\necho open sesame\n"), 0o755))
 	t.Setenv("SSH_ASKPASS", program)
 	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
-	d, run := sharedDialer(t, strings.Replace(s.Shell(), "-o BatchMode=yes", "", 1))
+	// This ssh can end the master when it is to go through it.
+	wrapper := filepath.Join(t.TempDir(), "ssh")
+	real, options, _ := strings.Cut(strings.Replace(s.Shell(), "-o BatchMode=yes", "", 1), " ")
+	must(t, os.WriteFile(wrapper, []byte(`#!/bin/sh
+for a; do case $a in ControlPath=*) socket=${a#*=};; ControlMaster=no) session=yes;; esac; done
+if [ "$session" ] && rm "$0.end" 2>/dev/null; then `+real+` -F none -S "$socket" -O exit h; fi
+exec `+real+` "$@"
+`), 0o755))
+	d, run := sharedDialer(t, wrapper+" "+options)
 	finish(t, d, connect(t, d, 5))
 	wantLogins(t, s, 1)
 	if got := strings.Count(read(t, asked), "x"); got != 1 {
 		t.Errorf("asked %d times", got)
 	}
-	// Of sessions of a master that dies none asks, but the next one.
+	// Of sessions of a master that dies none asks, but the next master.
+	must(t, os.WriteFile(wrapper+".end", nil, 0o600))
+	finish(t, d, connect(t, d, 1))
+	if got := strings.Count(read(t, asked), "x"); got != 2 {
+		t.Errorf("asked %d times", got)
+	}
 	must(t, syscall.Kill(masterOf(t, d, sockets(t, run)[0]), syscall.SIGKILL))
 	finish(t, d, connect(t, d, 3))
-	if got := strings.Count(read(t, asked), "x"); got != 2 {
+	if got := strings.Count(read(t, asked), "x"); got != 3 {
 		t.Errorf("asked %d times", got)
 	}
 }

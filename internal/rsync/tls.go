@@ -219,7 +219,7 @@ func (d *Dialer) secureError(err error, asked bool) error {
 	)
 	switch {
 	case errors.Is(err, errSilence):
-		return d.errorf(KindTimeout, op, "check host, port and firewall", "no answer in time: %w", err)
+		return d.errorf(KindTimeout, "greeting", "check host, port and firewall", "no answer in time: %w", err)
 	case errors.As(err, &header):
 		plainly := d.Dest
 		plainly.TLS = false

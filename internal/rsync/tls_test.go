@@ -201,6 +201,58 @@ func TestTLSRefused(t *testing.T) {
 	checkGoroutines(t)
 }
 
+// TestTLSBroken has connections that hang or break in the middle of a file: both ends of a session are noticed as without
+// TLS, and nothing waits for a last word.
+func TestTLSBroken(t *testing.T) {
+	s := rsynctest.Daemon(t, rsynctest.Config{})
+	ca := rsynctest.NewAuthority(t, "test authority")
+	front := rsynctest.TLS(t, s.Addr(), &tls.Config{Certificates: []tls.Certificate{ca.Pair(t, "server", nil)}})
+	src := t.TempDir()
+	write(t, filepath.Join(src, "large"), noise(1, 20_000_000))
+	for name, c := range map[string]struct {
+		faults rsynctest.Faults
+		hangs  bool
+		kind   rsync.Kind
+	}{
+		"breaks": {rsynctest.Faults{CutUp: 10_000_000}, false, rsync.KindLost},
+		"hangs":  {rsynctest.Faults{}, true, rsync.KindTimeout},
+	} {
+		proxy := rsynctest.Proxy(t, front.Addr(), c.faults)
+		d := secureDialer(t, "rsyncs://"+proxy.Addr()+"/m/"+name, &rsync.TLS{CA: ca.File})
+		d.Timeout = time.Second
+		sess, err := d.Connect(t.Context(), archive())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.hangs {
+			proxy.Stop()
+		}
+		begin := time.Now()
+		_, err = sess.Send(t.Context(), treeBatch(t, src))
+		wantKind(t, err, c.kind)
+		if d := time.Since(begin); d > 30*time.Second {
+			t.Errorf("%s: noticed after %v", name, d)
+		}
+	}
+	// One that is not wanted any more while its peer takes nothing.
+	proxy := rsynctest.Proxy(t, front.Addr(), rsynctest.Faults{})
+	sess, err := secureDialer(t, "rsyncs://"+proxy.Addr()+"/m/x", &rsync.TLS{CA: ca.File}).Connect(t.Context(), archive())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Stop()
+	sent := make(chan error)
+	go func() {
+		_, err := sess.Send(t.Context(), treeBatch(t, src))
+		sent <- err
+	}()
+	sess.Close()
+	if err := <-sent; err == nil {
+		t.Error("sent, though closed")
+	}
+	checkGoroutines(t)
+}
+
 // listening is the address of a server that does something to each connection.
 func listening(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()

@@ -204,7 +204,12 @@ func (l *Lease) Command(command []string) []string {
 
 // Hear is given the lines that the session's ssh says, and reports whether one is about the sharing alone.
 func (l *Lease) Hear(line string) bool {
-	if l == nil || !strings.HasPrefix(line, "mux_client_") || !strings.Contains(line, "session request failed") {
+	switch {
+	case l == nil:
+		return false
+	case strings.HasPrefix(line, "Control socket connect("):
+		return true // the master has died, and ssh goes on to log in by itself
+	case !strings.HasPrefix(line, "mux_client_") || !strings.Contains(line, "session request failed"):
 		return false
 	}
 	// The server takes no more sessions over this connection (MaxSessions), and ssh goes on to log in by itself.
