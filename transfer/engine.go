@@ -85,6 +85,7 @@ type Engine struct {
 type work struct {
 	left   int
 	prune  bool
+	failed error // why it is to be listed again, as a Tree; nil: it is not
 	parent *dir
 }
 

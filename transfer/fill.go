@@ -47,7 +47,9 @@ func (e *Engine) add(l listed) {
 			w.prune = true
 		}
 	}
-	e.addPlain(l, visited)
+	if l.parent != nil || l.path == "." { // else what leads to it could not be read, either
+		e.addPlain(l, visited)
+	}
 	e.release([]string{l.path})
 }
 
@@ -60,7 +62,7 @@ func (e *Engine) report(l listed, visited map[string]struct{}) {
 	switch {
 	case l.err == nil || errors.Is(l.err, scan.ErrIncomplete):
 	case e.following:
-		e.queue.Fail(queue.Item{Kind: queue.Tree, Path: l.path}, l.err, time.Now())
+		e.work[l.path].failed = l.err
 	default:
 		e.fail(l.path, l.err, &e.counters.unreadable)
 	}
@@ -263,8 +265,12 @@ func (e *Engine) release(parts []string) {
 			continue
 		}
 		delete(e.work, p)
-		e.queue.Done(p)
 		e.tell.forget(p)
+		if w.failed != nil {
+			e.queue.Fail(queue.Item{Kind: queue.Tree, Path: p}, w.failed, time.Now())
+			continue
+		}
+		e.queue.Done(p)
 		if w.prune {
 			e.prunes = append(e.prunes, pruneJob{p, w.parent})
 		}

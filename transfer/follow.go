@@ -237,7 +237,10 @@ func (e *Engine) resolve(p string) (*dir, error) {
 	}
 	l := &lookup{e: e, dirs: map[string]*dir{}}
 	parent, _, err := l.find(p)
-	return parent, err
+	if err != nil {
+		return nil, err // of what was found, not all leads to p
+	}
+	return parent, nil
 }
 
 // stale returns the directories of a batch whose attributes changed since they were looked up. Every session sets

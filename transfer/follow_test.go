@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,8 +131,26 @@ func difference(t *testing.T, src, dst string) string {
 			return a[i] + " here, there " + b[i]
 		}
 	}
-	return treetest.Diff(treetest.Snapshot(t, src, plain), treetest.Snapshot(t, dst, plain))
+	return treetest.Diff(treetest.Snapshot(t, src, plain), still(t, dst))
 }
+
+// still is a snapshot of a tree in which temporary names may come and go.
+func still(t *testing.T, dir string) (tree treetest.Tree) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { // a failed snapshot ends its goroutine
+		defer close(done)
+		tree = treetest.Snapshot(quiet{t}, dir, plain)
+	}()
+	<-done
+	return tree
+}
+
+// quiet lets a helper fail without failing the test.
+type quiet struct{ testing.TB }
+
+func (quiet) Fatal(...any)          { runtime.Goexit() }
+func (quiet) Fatalf(string, ...any) { runtime.Goexit() }
 
 func TestFollowMakesPassAndChangesEqual(t *testing.T) {
 	for seed := range seeds(4) {

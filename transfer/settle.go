@@ -37,9 +37,7 @@ func (e *Engine) settle(o outcome) error {
 	for i := range b.about {
 		r := result(o.report, i)
 		if !b.about[i].primary {
-			if r.State == rsync.Acked && isDir(b.entries[i].Mode) {
-				news.acknowledged(e, b, i)
-			}
+			e.rode(b, i, o.report, &news)
 			continue
 		}
 		if b.deletes && e.settleDeletion(b, i, r, o.report.LimitHit, &limited) {
@@ -92,6 +90,18 @@ func (e *Engine) settle(o outcome) error {
 		e.release(b.parts)
 	}
 	return nil
+}
+
+// rode takes what became of a directory that came along for what is in it. One that a broken session brought has the time
+// at which the session wrote there, and nothing that is left of the batch may be in it.
+func (e *Engine) rode(b *batch, i int, r *rsync.Report, news *known) {
+	switch began := len(r.Results) > 0; {
+	case !isDir(b.entries[i].Mode):
+	case result(r, i).State == rsync.Acked:
+		news.acknowledged(e, b, i)
+	case began && !e.session.DryRun:
+		e.queue.Add(queue.Item{Kind: queue.Self, Path: b.entries[i].Path}, time.Now())
+	}
 }
 
 // settleDeletes takes what a session did not delete.
