@@ -37,6 +37,9 @@ func (d *Dialer) greetingError(err error) error {
 		return d.fail(KindNotRsync, "greeting", "check host and port", err)
 	case isContext(err):
 		return err
+	case errors.Is(err, errAsked):
+		return d.errorf(KindLost, "greeting", "see the log of what speaks TLS there; the certificate is --tls-cert",
+			"the server closed the connection without a word; %w", err)
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return d.errorf(KindLost, "greeting", "see the daemon's log"+d.orTLS(), "the server closed the connection without a word")
 	}

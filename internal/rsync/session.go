@@ -205,11 +205,7 @@ func (s *Session) end(err error) error {
 	}
 	timer := time.AfterFunc(grace, s.conn.close)
 	if err == nil {
-		// At the end of one direction of TLS its server may end the other one too (RFC 5246, 7.2.1), and before
-		// protocol 31 there may still be something in it.
-		if s.protocol >= 31 || !s.dialer.Dest.TLS {
-			s.conn.closeWrite()
-		}
+		s.conn.closeWrite()
 	} else {
 		s.sayError(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -153,14 +154,14 @@ func plain(err error) error {
 }
 
 // secure begins TLS on a connection.
-func (d *Dialer) secure(ctx context.Context, t promptTCP) (secureTCP, error) {
+func (d *Dialer) secure(ctx context.Context, t promptTCP) (*secureTCP, error) {
 	how := d.TLS
 	if how == nil {
 		how = new(TLS)
 	}
 	settings, err := how.settings()
 	if err != nil {
-		return secureTCP{}, d.fail(KindDial, "connect", "mend it, or name another one by --tls-ca, --tls-cert and --tls-key", err)
+		return nil, d.fail(KindDial, "connect", "mend it, or name another one by --tls-ca, --tls-cert and --tls-key", err)
 	}
 	settings = settings.Clone()
 	settings.ServerName = cmp.Or(how.Name, d.Dest.Host)
@@ -183,22 +184,42 @@ func (d *Dialer) secure(ctx context.Context, t promptTCP) (secureTCP, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return secureTCP{}, d.secureError(err, asked)
+		return nil, d.secureError(err, asked)
 	}
-	return secureTCP{c, t}, nil
+	return &secureTCP{conn: c, tcp: t, asked: asked}, nil
 }
 
-// secureTCP is a connection with TLS on it.
+// secureTCP is a connection with TLS on it. It has no CloseWrite: at the end of one direction what speaks TLS there may
+// end the other one too (RFC 5246, 7.2.1; nginx does), though there may still be something in it, and the daemon's
+// session goes on behind it, unseen. A server ends by itself, and the protocol has its own marks at the end of everything.
 type secureTCP struct {
-	*tls.Conn
-	tcp promptTCP
+	conn  *tls.Conn
+	tcp   promptTCP
+	asked bool // for a certificate
+	heard bool // something came; for the goroutine that reads
 }
 
-// Close ends the connection without a word: to say it, as CloseWrite does, may take seconds on one that is to be cut. The
-// protocol has its own marks at the end of everything.
-func (c secureTCP) Close() error { return c.tcp.Close() }
+// errAsked is the end of a connection whose server has asked for a certificate, and then not said a word: nginx refuses
+// one like that.
+var errAsked = fmt.Errorf("it had asked for a certificate: %w", io.EOF)
 
-func (c secureTCP) unacknowledged() (missing int, acked uint64, since time.Duration) {
+// Read reads what has come.
+func (c *secureTCP) Read(p []byte) (int, error) {
+	n, err := c.conn.Read(p)
+	c.heard = c.heard || n > 0
+	if c.asked && !c.heard && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		err = errAsked
+	}
+	return n, err
+}
+
+// Write writes all of it.
+func (c *secureTCP) Write(p []byte) (int, error) { return c.conn.Write(p) }
+
+// Close ends the connection without the alert that TLS has for it: to send that may take seconds on one that is to be cut.
+func (c *secureTCP) Close() error { return c.tcp.Close() }
+
+func (c *secureTCP) unacknowledged() (missing int, acked uint64, since time.Duration) {
 	return c.tcp.unacknowledged()
 }
 

@@ -60,7 +60,15 @@ func TestTLS(t *testing.T) {
 				t.Errorf("TLS %s, protocol %d: d/b differs", version, protocol)
 			}
 		}
-		if all, resumed := front.Handshakes(); all != len(protocols) || resumed != all-1 {
+		// A server that has failed is waited for no longer than without TLS.
+		d := secureDialer(t, front.URL("m/no/such/dir"), how)
+		begin := time.Now()
+		_, err := trySend(t, d, archive(), fakeBatch(func(string) (rsync.File, error) { return fake("x"), nil }, "a", "b"))
+		wantKind(t, err, rsync.KindServer)
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("TLS %s: %v for a session that fails", version, d)
+		}
+		if all, resumed := front.Handshakes(); all != len(protocols)+1 || resumed != all-1 {
 			t.Errorf("TLS %s: %d handshakes, %d resumed; want all but the first", version, all, resumed)
 		}
 	}
@@ -74,7 +82,7 @@ func TestTLSServers(t *testing.T) {
 	server.Cert, server.Key = ca.Issue(t, "server", nil)
 	how := &rsync.TLS{CA: ca.File}
 	how.Cert, how.Key = ca.Issue(t, "client", nil)
-	for name, start := range map[string]func(testing.TB, string) string{"stunnel": server.Stunnel, "haproxy": server.HAProxy} {
+	for name, start := range map[string]func(testing.TB, string) string{"stunnel": server.Stunnel, "haproxy": server.HAProxy, "nginx": server.Nginx} {
 		t.Run(name, func(t *testing.T) {
 			s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
 				{Name: "m", Users: map[string]string{"joe": "secret"}, Options: map[string]string{"max connections": "1"}},
@@ -112,7 +120,11 @@ func TestTLSServers(t *testing.T) {
 				}
 			}
 			_, err := secureDialer(t, "rsyncs://joe@"+front+"/m", &rsync.TLS{CA: ca.File}).Connect(t.Context(), archive())
-			if e := wantKind(t, err, rsync.KindAuth); !strings.Contains(e.Hint, "--tls-cert") {
+			kind := rsync.KindAuth
+			if name == "nginx" { // which closes the connection, as one whose daemon is away
+				kind = rsync.KindLost
+			}
+			if e := wantKind(t, err, kind); !strings.Contains(e.Hint, "--tls-cert") || !strings.Contains(e.Error(), "certificate") {
 				t.Errorf("%v; %s", e, e.Hint)
 			}
 		})

@@ -48,6 +48,33 @@ listen rsyncs
 	})
 }
 
+// Nginx does the same with nginx, as it is without proxy_half_close: it ends a connection as soon as one side does.
+func (s TLSServer) Nginx(t testing.TB, addr string) string {
+	t.Helper()
+	return s.run(t, need(t, "nginx"), []string{"-e", "stderr", "-c"}, func(port string, pem string) string {
+		load, ask := "", ""
+		const module = "/usr/lib/nginx/modules/ngx_stream_module.so" // where Debian has it; elsewhere it is built in
+		if _, err := os.Stat(module); err == nil {
+			load = "load_module " + module + ";\n"
+		}
+		if s.ClientCA != "" {
+			ask = "ssl_verify_client on; ssl_client_certificate " + s.ClientCA + ";"
+		}
+		return load + fmt.Sprintf(`daemon off;
+pid %s.pid;
+error_log stderr;
+events {}
+stream {
+  server {
+    listen 127.0.0.1:%s ssl;
+    ssl_certificate %s; ssl_certificate_key %s; %s
+    proxy_pass %s;
+  }
+}
+`, pem, port, pem, pem, ask, addr)
+	})
+}
+
 // run starts a program with a configuration file as its last argument.
 func (s TLSServer) run(t testing.TB, program string, args []string, conf func(port, pem string) string) string {
 	t.Helper()
