@@ -28,5 +28,8 @@ func (s *Status) Line() string {
 	if s.Failing.Total > 0 {
 		parts = append(parts, fmt.Sprintf("%s failing", plural(s.Failing.Total, "path")))
 	}
+	if s.Watch.Mode == "scan" {
+		parts = append(parts, "changes are not watched")
+	}
 	return strings.Join(parts, "; ")
 }

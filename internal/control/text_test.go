@@ -120,6 +120,7 @@ func TestStatusLine(t *testing.T) {
 	for want, s := range map[string]Status{
 		"starting":            {State: Starting},
 		"live; nothing waits": {State: Live},
+		"live; nothing waits; changes are not watched": {State: Live, Watch: Watch{Mode: "scan"}},
 		"pass; 1 file compared; 2 paths waiting (0 B)": {
 			State: Passing, Pass: &Pass{Files: 1}, Backlog: Backlog{Lanes: []Lane{{Paths: 2}}},
 		},

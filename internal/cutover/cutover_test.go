@@ -371,3 +371,25 @@ func TestPlanErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where nobody is told of writes the cutover goes on, and says that it does not know.
+func TestUnseenWrites(t *testing.T) {
+	for _, rehearse := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f, p := newFake(), plan()
+			f.writes, p.Rehearse = Writes{Unseen: "it is nfs"}, rehearse
+			r := Run(t.Context(), f, Config{Plan: p})
+			if want := map[bool]Outcome{false: Succeeded, true: Fits}[rehearse]; r.Outcome != want {
+				t.Errorf("%s: %s", r.Outcome, r.Reason)
+			}
+			if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "could not be noticed: it is nfs") {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+			var b strings.Builder
+			if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "written   NOT KNOWN") ||
+				strings.Contains(b.String(), "written   nothing") {
+				t.Errorf("%v\n%s", err, &b)
+			}
+		})
+	}
+}
