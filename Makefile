@@ -3,11 +3,12 @@ TESTFLAGS ?=
 SEEDS ?= 100
 FUZZTIME ?= 10s
 
-.PHONY: build demo test soak bench lint fuzz
+.PHONY: build demo test soak matrix bench lint fuzz
 build: ; go build -o bin/syncd ./cmd/syncd
 demo: build ; go run ./e2e/demo bin/syncd
 test: ; go test $(TESTFLAGS) ./...
 soak: ; SYNCD_SEEDS=$(SEEDS) go test $(TESTFLAGS) -count=1 -timeout 6h -v -run '^TestChurn$$' ./e2e
+matrix: ; SYNCD_MATRIX=$(SEEDS) go test $(TESTFLAGS) -count=1 -timeout 6h -v -run '^TestMatrix$$' ./e2e
 bench: build ; go run ./e2e/bench $(BENCHFLAGS)
 lint: ; @unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	go vet ./...

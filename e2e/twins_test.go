@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ type twins struct {
 	src          string
 	ours, theirs string
 	flags        []string // of both
+	own          []string // of syncd alone
 	options      treetest.Options
 	looked       func() // before both are compared, which reads them; may be nil
 
@@ -56,9 +59,11 @@ func (w *twins) settleTmp(t *testing.T) {
 // run copies to both, which then must be equal. It reports whether both did all that they were to do.
 func (w *twins) run(t *testing.T) bool {
 	t.Helper()
-	ours := exec.Command(program, append(append([]string{"--full"}, w.flags...), w.src, w.daemon.URL("a"))...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ours := exec.CommandContext(ctx, program, slices.Concat([]string{"--full"}, w.own, w.flags, []string{w.src, w.daemon.URL("a")})...)
 	said, _ := ours.CombinedOutput()
-	theirs := exec.Command(rsynctest.Rsync(t), append(w.flags[:len(w.flags):len(w.flags)], w.src+"/", w.daemon.URL("b"))...)
+	theirs := exec.CommandContext(ctx, rsynctest.Rsync(t), append(w.flags[:len(w.flags):len(w.flags)], w.src+"/", w.daemon.URL("b"))...)
 	heard, _ := theirs.CombinedOutput()
 	got, want := ours.ProcessState.ExitCode(), theirs.ProcessState.ExitCode()
 	if done := got == 0 && want == 0; !done && (got != 3 || want != 23) {
