@@ -100,6 +100,9 @@ func churn(t *testing.T, net network, seed uint64, legs, bursts int) {
 	if attrs {
 		s.options.Ignore &^= treetest.Xattrs
 	}
+	if seed%2 == 1 {
+		s.options.Ignore &^= treetest.HardLinks
+	}
 
 	rngs := make([]*rand.Rand, 6)
 	for i := range rngs {

@@ -40,8 +40,11 @@ type batch struct {
 	acks    bool // every entry must be acknowledged by name
 	mute    bool // what is changed is no change of the destination; heard is what was said of it
 	heard   []string
-	check   bool // content is compared by checksum
-	unclear bool // without, it could not be told what became of it
+	check   bool                // content is compared by checksum
+	unclear bool                // without, it could not be told what became of it
+	group   bool                // paths are names of inodes that have several, all of an inode that are known
+	keeps   bool                // nothing is deleted that is in the way
+	owes    map[string]struct{} // paths that are to come again
 
 	since  time.Time // what is in it was looked at then, or later
 	forget []string  // what the session deletes because it is not listed, as far as the catalogue has it
@@ -151,6 +154,7 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
 	s.tries, s.acks, s.check, s.unclear = b.tries, b.acks, b.check, b.unclear
 	s.retry, s.live, s.missing = b.retry, b.live, b.missing
+	s.keeps, s.owes = b.keeps, b.owes
 	s.since = b.since
 	if b.answers != nil {
 		s.answers = make(map[int32][]string, len(b.answers))
@@ -169,8 +173,10 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 			s.addDir(e, b.about[at].version, false)
 		}
 	}
+	groups := b.groups(keep)
 	for i := range b.entries {
-		if !b.about[i].primary || !keep(i) {
+		kept := b.about[i].primary && keep(i)
+		if !kept && !groups[b.entries[i].Link] {
 			continue
 		}
 		e := &b.entries[i]
@@ -186,11 +192,25 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 			continue
 		}
 		s.entries = append(s.entries, *e)
-		s.about = append(s.about, b.about[i])
+		s.about = append(s.about, about{b.about[i].version, kept})
+		if !kept {
+			continue
+		}
 		s.inherit(int32(len(s.entries)-1), b, i)
 		s.bytes += e.Size
 	}
 	return s
+}
+
+// groups returns the inodes of which an entry is kept: their other names go along, or it would be no link to them.
+func (b *batch) groups(keep func(i int) bool) map[int32]bool {
+	groups := map[int32]bool{}
+	for i := range b.entries {
+		if l := b.entries[i].Link; l != 0 && b.about[i].primary && keep(i) {
+			groups[l] = true
+		}
+	}
+	return groups
 }
 
 // inherit makes entry at of s answer what entry i of b did.
@@ -244,7 +264,7 @@ func (e *Engine) options(b *batch) rsync.Options {
 	default:
 		// Delete mode clears content directories, and lets something else take a directory's place, but for what the
 		// rules protect. Under --max-delete only retries may do that: they run alone. With a guard they may not either.
-		clears := e.cfg.Delete && e.guard == nil
+		clears := e.cfg.Delete && e.guard == nil && !b.keeps
 		o.Delete = b.content || b.deletes || clears && (e.cfg.MaxDelete < 0 || b.retry)
 		o.DeleteMissing = b.missing || b.live && clears // the same for all live batches: a session waits for them
 		o.IgnoreTimes = o.IgnoreTimes || b.live

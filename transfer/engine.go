@@ -53,6 +53,7 @@ type Engine struct {
 	pace       pace      // of sessions for changes
 	paused     bool
 	links      linkIndex
+	gathering  gathering
 	renames    renames
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
@@ -125,6 +126,8 @@ type outcome struct {
 	report *rsync.Report
 	err    error
 	stale  []queue.Item // what is no longer what was sent of it, though nobody looked
+	// changed has the entries of which the same holds, where nothing tells of changes.
+	changed map[int]bool
 }
 
 // New checks c and returns an engine for it. The destination is not contacted yet.
@@ -134,7 +137,8 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
+		gathering: newGathering(),
+		sending:   map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
@@ -241,7 +245,7 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 			o.stale, o.err = e.relinkTree(ctx, b.tree)
 		} else if o.b, o.found = e.lookedUp(b); o.b != nil {
 			o.report, o.err = e.send(ctx, o.b)
-			o.stale = e.stale(o.b)
+			o.stale, o.changed = e.stale(o.b), e.changedLinks(o.b)
 		}
 		select {
 		case out <- o:
@@ -270,6 +274,7 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 		}
 		e.flush(next == nil)
 		e.nextRenames(now)
+		e.nextGroups(now, next == nil)
 		e.nextDeletion(now)
 		e.nextSearch(now)
 		lane, b := 0, live
@@ -377,7 +382,7 @@ func laneOf(b *batch) int {
 func (e *Engine) quiet() bool {
 	return e.listing == 0 && e.running[0]+e.running[1] == 0 && len(e.delayed) == 0 &&
 		len(e.ready[0])+len(e.ready[1])+len(e.trees) == 0 && e.queue.Trees() == 0 &&
-		e.filling == [fills]*batch{}
+		e.filling == [fills]*batch{} && len(e.gathering.groups) == 0
 }
 
 // idle reports whether the pass is at its end.
@@ -423,6 +428,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if e.searchable() && (due.IsZero() || e.links.after.Before(due)) {
 		due = e.links.after
+	}
+	if t := e.gathering.next(); t.After(now) && (due.IsZero() || t.Before(due)) {
+		due = t
 	}
 	if t := e.renames.next(); t.After(now) && (due.IsZero() || t.Before(due)) {
 		due = t

@@ -35,11 +35,12 @@ func (e *Engine) add(l listed) {
 	e.report(l, visited)
 	e.seeLinks(l.children, false)
 	e.seeLinks(l.linked, false)
+	held := e.joinListed(&l)
 	if e.cfg.Delete && l.err == nil {
 		switch {
 		case l.trusted && len(l.gone) <= maxGoneNames:
 			e.vanished(l)
-		case !e.following && e.fits(l):
+		case !e.following && !held && e.fits(l):
 			e.addContent(l)
 			e.release([]string{l.path})
 			return

@@ -166,7 +166,8 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 	if e.big(&c.entry) {
 		l.big++
 	}
-	if c.trust = e.trusted(l.dir, &r, &c); c.trust != byTime {
+	c.trust, c.anew = e.trusted(l.dir, &r, &c), e.wasOther(&r, &c.version)
+	if c.trust != byTime {
 		l.unsure++
 	}
 	l.children = append(l.children, c)

@@ -19,6 +19,7 @@ import (
 type linkIndex struct {
 	inodes map[link]*linked
 	hidden map[link]struct{} // fewer names than the inode has, and never searched for
+	sent   map[string]uint64 // with -H, by name: the inode that the destination may have it linked to others as
 	live   bool              // one of them was seen to change
 
 	searching bool
@@ -34,7 +35,8 @@ type linked struct {
 
 func newLinkIndex() linkIndex {
 	return linkIndex{
-		inodes: map[link]*linked{}, hidden: map[link]struct{}{}, searches: make(chan map[link]struct{}, 1),
+		inodes: map[link]*linked{}, hidden: map[link]struct{}{}, sent: map[string]uint64{},
+		searches: make(chan map[link]struct{}, 1),
 	}
 }
 
@@ -79,6 +81,29 @@ func (x *linkIndex) hide(c *child, l *linked, live bool) {
 	x.live = x.live || live
 }
 
+func (l *linked) has(name string) bool {
+	_, ok := l.names[name]
+	return ok
+}
+
+// moved reports whether a name may be, at the destination, one of another inode than it is here: if its content happens to
+// be the same it must be written all the same, to be one of no other any more.
+func (x *linkIndex) moved(c *child) bool {
+	was, ok := x.sent[c.entry.Path]
+	return c.anew || ok && was != c.version.Ino
+}
+
+// settled notes what became of entry i of b.
+func (x *linkIndex) settled(b *batch, i int, acked bool) {
+	p := b.entries[i].Path
+	switch {
+	case b.entries[i].Link != 0:
+		x.sent[p] = b.about[i].version.Ino
+	case acked && len(x.sent) > 0:
+		delete(x.sent, p)
+	}
+}
+
 func (l *linked) others(than string) []string {
 	return slices.DeleteFunc(slices.Collect(maps.Keys(l.names)), func(name string) bool { return name == than })
 }
@@ -86,13 +111,17 @@ func (l *linked) others(than string) []string {
 // knows reports whether an inode has, or had until it was seen last, several names.
 func (x *linkIndex) knows(l link) bool { return x.inodes[l] != nil }
 
-// seeLinks queues the other names of what changed.
+// seeLinks queues the other names of what changed, unless they are sent together.
 func (e *Engine) seeLinks(children []child, live bool) {
-	if !e.following {
+	if !e.following && !e.session.HardLinks {
 		return
 	}
 	for i := range children {
-		for _, other := range e.links.see(&children[i], live) {
+		others := e.links.see(&children[i], live)
+		if e.gathers(&children[i]) {
+			continue
+		}
+		for _, other := range others {
 			e.queue.Add(queue.Item{Kind: queue.Path, Path: other}, time.Now())
 		}
 	}
@@ -109,7 +138,7 @@ const (
 // them along.
 func (e *Engine) searchable() bool {
 	passing := e.queue.Trees() > 0 || e.listing > 0
-	return len(e.links.hidden) > 0 && !e.links.searching && !e.paused && (e.links.live || !passing)
+	return e.following && len(e.links.hidden) > 0 && !e.links.searching && !e.paused && (e.links.live || !passing)
 }
 
 // nextSearch has names searched for.

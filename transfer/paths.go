@@ -52,6 +52,9 @@ type lookup struct {
 	failed  []failure // cannot be read
 	below   []claim   // gone with a directory above
 	linked  []child   // may have other names
+	scope   *filter.Scope
+	scoped  bool
+	keeps   bool
 	unfit   []*rename // not simply a renamed file by now
 }
 
@@ -73,19 +76,20 @@ func (e *Engine) lookUpAll(b *batch) *lookup {
 		l.add(it)
 	}
 	l.relink(b.renames)
+	for _, b := range l.order {
+		b.keeps = l.keeps
+	}
 	return l
 }
 
 // batch returns the batch for an entry in directory d.
 func (l *lookup) batch(k kind, d *dir, deletes bool) *batch {
-	key := lookupKey{kind: k, deletes: deletes}
-	if d != nil {
-		key.scope = d.scope
-	}
+	key := lookupKey{kind: k, deletes: deletes, scope: l.scopeOf(d)}
 	b := l.batches[key]
 	if b == nil {
 		b = newBatch(k, key.scope)
 		b.retry, b.acks, b.live, b.check, b.since = true, l.given.acks, l.live, l.given.check, l.since
+		b.owes = l.given.owes
 		if deletes && l.e.guard != nil {
 			b.deletes, b.way, b.free, b.allowed = true, l.given.way, l.given.free, l.given.allowed
 		}
@@ -127,12 +131,15 @@ func (l *lookup) add(it queue.Item) {
 		if l.e.big(&self.entry) && l.e.unshared() {
 			k = copyBig
 		}
-		b := l.batch(k, parent, false)
-		if l.e.following {
+		if l.e.following || l.e.session.HardLinks {
 			l.linked = append(l.linked, *self)
 		}
+		if !l.given.group && l.e.gathers(self) {
+			return // see settleLookup
+		}
+		b := l.batch(k, parent, false)
 		b.ride(parent)
-		b.add(self, false)
+		b.add(self, l.given.group)
 		b.answer(int32(len(b.entries)-1), p)
 	}
 }
@@ -212,6 +219,13 @@ func (e *Engine) settleLookup(l *lookup) {
 		return
 	}
 	e.seeLinks(l.linked, l.live)
+	if !l.given.group {
+		for i := range l.linked {
+			if c := &l.linked[i]; e.gathers(c) {
+				e.joinLooked(c, l.given)
+			}
+		}
+	}
 	for _, r := range l.unfit {
 		e.dropRename(r)
 	}

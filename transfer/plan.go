@@ -33,6 +33,7 @@ type child struct {
 	link    link
 	nlink   uint64
 	trust   trust
+	anew    bool // with -H: the destination has, or may have, another inode of this name
 }
 
 // A trust says by what a file is taken for equal.

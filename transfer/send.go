@@ -68,9 +68,17 @@ func (r remote) over(ctx context.Context, s *rsync.Session, b *rsync.Batch, o rs
 func summed(b *rsync.Batch, c delta.Checksum) *rsync.Batch {
 	with := *b
 	with.Entries = slices.Clone(b.Entries)
+	links := map[int32][]byte{} // names of one inode have one content
 	for i := range with.Entries {
-		if isRegular(with.Entries[i].Mode) {
-			with.Entries[i].Sum = sum(b, i, c)
+		e := &with.Entries[i]
+		if !isRegular(e.Mode) {
+			continue
+		}
+		if e.Sum = links[e.Link]; e.Sum == nil {
+			e.Sum = sum(b, i, c)
+		}
+		if e.Link > 0 {
+			links[e.Link] = e.Sum
 		}
 	}
 	return &with

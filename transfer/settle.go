@@ -36,6 +36,12 @@ func (e *Engine) settle(o outcome) error {
 	waiting, got := 0, 0
 	for i := range b.about {
 		r := result(o.report, i)
+		if r.State == rsync.Acked && o.changed[i] {
+			r.State = rsync.Changed
+		}
+		if e.session.HardLinks && b.kind != prune {
+			e.links.settled(b, i, r.State == rsync.Acked)
+		}
 		if !b.about[i].primary {
 			e.rode(b, i, o.report, &news)
 			continue
@@ -219,6 +225,10 @@ func (e *Engine) retry(p string, reason error) {
 // drop takes what an entry answers out of the queue for good.
 func (e *Engine) drop(b *batch, i int) {
 	for _, p := range b.answers[int32(i)] {
+		if _, owed := b.owes[p]; owed {
+			e.queue.Defer(p, time.Now().Add(gatherAgain))
+			continue
+		}
 		e.done(p)
 	}
 }

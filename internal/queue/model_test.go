@@ -165,7 +165,9 @@ func (m *model) ended(f *modelFlight) { delete(m.flights, f.Path) }
 
 // step makes one random move.
 func (m *model) step() {
-	switch m.next(21) {
+	switch m.next(22) {
+	case 21:
+		m.pick()
 	case 20:
 		m.seize()
 	case 0, 1, 2, 3, 4:
@@ -429,6 +431,39 @@ func (m *model) seize() {
 	if free {
 		m.change(Item{Path, p})
 		m.taken(Item{Path, p}, false)
+	}
+}
+
+// pick takes a path at once that may be pending, unless something else overlaps it.
+func (m *model) pick() {
+	p := m.anyPath()
+	there, pending := Item{Tree, p}, false
+	free := true
+	rest := m.everyPending()
+	for _, n := range rest {
+		if n.path == p {
+			pending = true
+			free = free && n.live && n.kind == Path && (n.where == ready || n.where == deferred)
+			continue
+		}
+		free = free && !overlap(Item{n.kind, n.path}, Item{Path, p}) && !there.Covers(Item{Path, n.path})
+	}
+	for _, f := range m.flights {
+		beside := !pending && f.Kind == Dir && path.Dir(p) == f.Path && p != f.Path
+		free = free && (beside || !overlap(f.Item, Item{Path, p}) && !there.Covers(Item{Path, f.Path}))
+	}
+	for l := range m.locks {
+		free = free && !overlap(Item{Tree, l}, there)
+	}
+	m.note("Pick %s: %v", p, free)
+	if got := m.q.Pick(p, m.now); got != free {
+		m.fatalf("Pick %s is %v", p, got)
+	}
+	if free {
+		if !pending {
+			m.change(Item{Path, p})
+		}
+		m.taken(Item{Path, p}, !pending)
 	}
 }
 

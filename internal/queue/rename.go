@@ -35,19 +35,38 @@ func (r *Rename) Then(next *Rename) (both Rename, ok bool) {
 // item there, or above it that overlaps, is pending or in flight, nothing is locked, and no directory is unvisited.
 // Otherwise it does nothing, and reports false.
 func (q *Queue[C]) Seize(p string, now time.Time) bool {
-	if q.trees > 0 {
+	if n := q.root.lookup(p); q.trees > 0 || n != nil && n.where != nowhere {
 		return false
 	}
+	return q.pick(p, live, now)
+}
+
+// Pick is Seize for an owner who looks at p anew: a live Path pending there, due or not, is taken. Unvisited directories
+// do not matter, nor a Dir in flight above p unless something is pending: its owner has listed p and sends it by no other
+// way.
+func (q *Queue[C]) Pick(p string, now time.Time) bool {
+	if n := q.root.lookup(p); n != nil && n.where != nowhere {
+		return n.live && n.kind == Path && (n.where == ready || n.where == deferred) && q.pick(p, live, now)
+	}
+	return q.pick(p, bulk, now)
+}
+
+func (q *Queue[C]) pick(p string, c class, now time.Time) bool {
 	n := q.root.reach(p)
-	if n.where != nowhere || n.busy != nil || n.pendingBelow() > 0 || !n.quiet(Tree) ||
-		n.up.awaits(true) || n.up.overlap(true, 0, live) != nil {
+	if n.busy != nil || n.pendingBelow() > 0 || !n.quiet(Tree) || n.up.awaits(true) || n.up.overlap(true, 0, c) != nil {
 		n.trim()
 		return false
+	}
+	if n.where != nowhere {
+		q.tick(now)
+		q.leave(n)
+		q.depart(n)
+		return true
 	}
 	q.seq++
 	q.stats.Added++
 	since := q.stamp(now)
-	q.launch(n, &flight{kind: Path, since: since})
+	q.launch(n, &flight{kind: Path, class: c, since: since})
 	return true
 }
 
