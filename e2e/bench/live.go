@@ -168,8 +168,20 @@ sync {
 
 // settled waits until a file written now has arrived, and the program and the daemon do nothing more.
 func (b *bench) settled(ctx context.Context, s *side) error {
-	const probe = ".probe"
 	begin := time.Now()
+	if err := s.arrives(ctx); err != nil {
+		return err
+	}
+	if err := b.atRest(ctx, s, restLimit); err != nil {
+		return err
+	}
+	b.logf("%s follows and is at rest after %.1f s", s.name, time.Since(begin).Seconds())
+	return nil
+}
+
+// arrives waits until a file made now is at the destination, and gone there when it is gone here.
+func (s *side) arrives(ctx context.Context) error {
+	const probe = ".probe"
 	if err := os.WriteFile(filepath.Join(s.src, probe), []byte("probe"), 0o644); err != nil {
 		return err
 	}
@@ -179,14 +191,7 @@ func (b *bench) settled(ctx context.Context, s *side) error {
 	if err := os.Remove(filepath.Join(s.src, probe)); err != nil {
 		return err
 	}
-	if err := s.await(ctx, probe, false); err != nil {
-		return err
-	}
-	if err := b.atRest(ctx, s, restLimit); err != nil {
-		return err
-	}
-	b.logf("%s follows and is at rest after %.1f s", s.name, time.Since(begin).Seconds())
-	return nil
+	return s.await(ctx, probe, false)
 }
 
 // await waits until a path is there, or gone, at the destination.

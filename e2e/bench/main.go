@@ -48,6 +48,9 @@ type options struct {
 	span       time.Duration
 	liveSyncd  string
 	lsyncd     string
+
+	cutoverFiles []int
+	service      string
 }
 
 func main() {
@@ -71,7 +74,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing"}, liveNames...),
-		"what to run; million besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
+		"what to run; million and cutover besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
 	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
 	flags.IntVar(&o.files, "files", 100_000, "small files")
 	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
@@ -94,6 +97,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.StringVar(&o.liveSyncd, "live-syncd-command", "bin/syncd -a --delete {src} {dst}",
 		"the program that follows changes, to judge")
 	flags.StringVar(&o.lsyncd, "lsyncd-command", "lsyncd {config}", "the program to judge it by")
+	flags.IntSliceVar(&o.cutoverFiles, "cutover-files", []int{10_000, 100_000, 1_000_000}, "files of the scenario cutover, of one run each")
+	flags.StringVar(&o.service, "cutover-syncd", "bin/syncd", "the program of the scenario cutover")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -110,7 +115,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, errors.New("--live-dirs, --live-tree, --live-files, --live-burst, --live-seconds and --live-rest must be positive")
 	}
 	for _, name := range o.scenarios {
-		if all := slices.Concat(scenarioNames, liveNames); !slices.Contains(all, name) {
+		if all := slices.Concat(scenarioNames, liveNames, []string{cutoverName}); !slices.Contains(all, name) {
 			return nil, fmt.Errorf("unknown scenario %q: there are %s", name, strings.Join(all, ", "))
 		}
 	}
@@ -152,5 +157,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	followed, err := b.live(ctx)
-	return errors.Join(err, printLive(stdout, followed))
+	if err := errors.Join(err, printLive(stdout, followed)); err != nil {
+		return err
+	}
+	cut, err := b.cutovers(ctx)
+	return errors.Join(err, printCutovers(stdout, cut))
 }
