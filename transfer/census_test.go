@@ -82,7 +82,7 @@ func TestCensus(t *testing.T) {
 }
 
 // rests waits until nothing is left to do.
-func rests(t *testing.T, f *follower) {
+func rests(t testing.TB, f *follower) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -41,7 +41,7 @@ func follow(t *testing.T, src, dest string, edit func(*Config)) *follower {
 }
 
 // following runs an engine.
-func following(t *testing.T, e *Engine) *follower {
+func following(t testing.TB, e *Engine) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := errors.New("the test is over")

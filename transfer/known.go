@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,11 +50,18 @@ type memory struct {
 	gone    []string // names with a record and no entry
 }
 
-// remember returns what is known of directory p, whose parent need not be known.
-func (e *Engine) remember(p string) *memory {
+// remember returns what is known of directory p. If its parent was listed, that has its record.
+func (e *Engine) remember(p string, parent *dir) *memory {
 	m := &memory{}
 	if !e.ledger.ask(func(s *catalogue.Store) (err error) {
-		if m.self, _, err = s.Get(p); err == nil {
+		known := false
+		if parent != nil {
+			m.self, known = parent.recalled[p[strings.LastIndexByte(p, '/')+1:]]
+		}
+		if !known {
+			m.self, _, err = s.Get(p)
+		}
+		if err == nil {
 			m.records, m.trusted, err = s.Dir(p)
 		}
 		return err
@@ -150,6 +158,9 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 		visited := !s.MountPoint && !l.only
 		if visited {
 			l.descend = append(l.descend, s.Name)
+			if there {
+				l.dir.recall(s.Name, r)
+			}
 		}
 		if !there || visited {
 			l.subdirs = append(l.subdirs, c)
@@ -171,6 +182,14 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 		l.unsure++
 	}
 	l.children = append(l.children, c)
+}
+
+// recall keeps the record of a subdirectory that is visited soon: to look for it costs more than all else of a small one.
+func (d *dir) recall(name string, r catalogue.Record) {
+	if d.recalled == nil {
+		d.recalled = map[string]catalogue.Record{}
+	}
+	d.recalled[name] = r
 }
 
 // have leaves out an entry that the destination has.

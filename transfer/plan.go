@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/attr"
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
@@ -24,6 +25,8 @@ type dir struct {
 	check   bool          // what is in it is compared by checksum
 	recent  time.Time     // what changed in it later is sent, whatever size and time say; zero: nothing is
 	counted bool          // it belongs to the pass of the census
+
+	recalled map[string]catalogue.Record // what the catalogue had of its subdirectories, as far as they are there
 }
 
 // A child is an entry of a listed directory that is no directory itself.
@@ -112,7 +115,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	for _, bad := range got.Errors {
 		l.failed = append(l.failed, failure{bad.Path, bad})
 	}
-	m := e.remember(p)
+	m := e.remember(p, job.parent)
 	l.trusted = m.trusted
 	all := !m.trusted || job.prune || l.dir.check
 	l.same = !all && same(&m.self, l.dir.version)

@@ -31,6 +31,7 @@ type cutoverResult struct {
 			State   string
 			Seconds float64
 		}
+		Settled  struct{ Entries, Sent int64 }
 		Verified struct{ Files, Proven, Different int64 }
 	}
 }
@@ -93,7 +94,7 @@ func (b *bench) cutover(ctx context.Context, files int) (_ *cutoverResult, err e
 	if r.report.Outcome != "done" || v.Different != 0 || v.Files+v.Proven != int64(files) {
 		return nil, fmt.Errorf("%s (%s): %d files compared and %d proven earlier", r.report.Outcome, r.report.Reason, v.Files, v.Proven)
 	}
-	b.logf("%s of %d files: frozen for %.2f s", cutoverName, files, r.report.Frozen)
+	b.logf("%s of %d files: frozen for %.2f s, %d sent in it", cutoverName, files, r.report.Frozen, r.report.Settled.Sent)
 	return r, nil
 }
 
