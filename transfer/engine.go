@@ -259,7 +259,9 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 // loop is the engine's own goroutine: it gives out work and takes results until nothing is left.
 func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan listed,
 	batches chan<- *batch, outcomes <-chan outcome) error {
-	var next *listJob
+	// The pass begins while nothing is in flight: under changes that never pause there would be no other moment at which
+	// nothing below its root is.
+	next := e.nextList()
 	var live *batch
 	for {
 		now := time.Now()
