@@ -25,11 +25,19 @@ const CatalogueName = "catalogue"
 // Remember opens the catalogue in dir for c, which must have its Root, and lets c use it. With recheck nothing in it is
 // believed: everything is asked of the destination once more. The caller closes c.Catalogue when the engine has ended.
 func (c *Config) Remember(dir string, recheck bool) (catalogue.Opened, error) {
+	return c.remember(dir, recheck, false)
+}
+
+// Visit is Remember for who only compares: a catalogue that is of something else than c, or of no use, is left as it is, with
+// a *catalogue.UnfitError.
+func (c *Config) Visit(dir string) (catalogue.Opened, error) { return c.remember(dir, false, true) }
+
+func (c *Config) remember(dir string, recheck, guest bool) (catalogue.Opened, error) {
 	id, err := c.identity()
 	if err != nil {
 		return catalogue.Opened{}, err
 	}
-	store, opened, err := catalogue.Open(dir, id, catalogue.Options{Log: c.Log})
+	store, opened, err := catalogue.Open(dir, id, catalogue.Options{Log: c.Log, Guest: guest})
 	if err != nil {
 		return opened, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -49,11 +50,16 @@ func compare(ctx context.Context, c *config.Config, s streams, v verdict, out *p
 	defer helpers.Wait()
 	defer stop()
 
-	conf := verifyConfig(background, c, root, stderr, &helpers)
-	defer conf.Dialer.Logins.Close()
-	verifier, err := verify.New(conf)
+	proofs, err := rememberProofs(c, root, v)
 	if err != nil {
 		return verify.Summary{}, err
+	}
+	conf := verifyConfig(background, c, root, stderr, &helpers)
+	defer conf.Dialer.Logins.Close()
+	conf.Proven = proofs.known()
+	verifier, err := verify.New(conf)
+	if err != nil {
+		return verify.Summary{}, errors.Join(err, proofs.close(false))
 	}
 	defer verifier.Close()
 	helpers.Go(func() { out.run(background) })
@@ -68,7 +74,8 @@ func compare(ctx context.Context, c *config.Config, s streams, v verdict, out *p
 		p := startProgress(background, c, root, read, out, stderr, s)
 		defer p.close()
 	}
-	return verifier.Tree(ctx, ".", v)
+	sum, err := verifier.Tree(ctx, ".", proofs)
+	return sum, errors.Join(err, proofs.close(err == nil))
 }
 
 // verifyConfig is what the command line says of a comparison: what the copy that it is about would be made with.

@@ -150,6 +150,12 @@ func (a *Audit) sift(ctx context.Context, w World, found []finding, second bool)
 		case known != f.known || r.Version != f.was.Version:
 			continue
 		}
+		if f.extra {
+			// What is below something that is not here goes with that.
+			if st, err := w.Lookup(path.Dir(f.path)); err != nil || !st.IsDir() {
+				continue
+			}
+		}
 		if !f.extra && known {
 			if st, err := w.Lookup(f.path); err != nil || transfer.VersionOf(&st) != r.Version {
 				if err == nil || errors.Is(err, fs.ErrNotExist) {

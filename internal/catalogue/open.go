@@ -79,11 +79,22 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("the catalogue in %s is in use by %s: stop that one first, or give this one another --state-dir", e.Dir, who)
 }
 
+// An UnfitError is what a guest gets for a store that cannot be used as it is.
+type UnfitError struct {
+	Dir    string
+	Reason string // one line
+}
+
+func (e *UnfitError) Error() string { return fmt.Sprintf("the catalogue in %s: %s", e.Dir, e.Reason) }
+
 // Options tunes a store. The zero value is good.
 type Options struct {
 	Log *slog.Logger // nil: nothing is logged
 	// CacheBytes bounds the memory for blocks read and for changes not yet in tables; 0 is 16 MiB.
 	CacheBytes int64
+	// Guest leaves alone a store that is of another identity or format, or damaged: Open fails with an *UnfitError then,
+	// where else it would begin afresh.
+	Guest bool
 
 	bootID string // for tests; empty: the kernel's
 	fs     vfs.FS // for tests; nil: the real one
@@ -128,6 +139,9 @@ func Open(dir string, id Identity, o Options) (*Store, Opened, error) {
 	s, opened, err := openLocked(dir, id, o)
 	if err != nil {
 		lock.Close()
+		if errors.As(err, new(*UnfitError)) {
+			return nil, Opened{}, err
+		}
 		return nil, Opened{}, fmt.Errorf("catalogue: %w", err)
 	}
 	s.lock = lock
@@ -170,8 +184,25 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// openGuest opens what is there, or makes a store if nothing is.
+func openGuest(dir string, id Identity, o Options) (*Store, Opened, error) {
+	if _, err := os.Stat(filepath.Join(dir, dbName)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, intactName)); err != nil {
+			return nil, Opened{}, &UnfitError{dir, "it failed when it was open last"}
+		}
+	}
+	s, opened, err := openOnce(dir, id, o)
+	if err != nil && !environmental(err) {
+		err = &UnfitError{dir, err.Error()}
+	}
+	return s, opened, err
+}
+
 // openLocked opens what is there, or begins afresh if it can't be used.
 func openLocked(dir string, id Identity, o Options) (*Store, Opened, error) {
+	if o.Guest {
+		return openGuest(dir, id, o)
+	}
 	reason, err := discardFailed(dir)
 	if err != nil {
 		return nil, Opened{}, err

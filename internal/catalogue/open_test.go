@@ -205,3 +205,41 @@ func TestClosedStore(t *testing.T) {
 		}
 	}
 }
+
+// A guest uses what is there, or makes a store, and leaves alone what it cannot use.
+func TestGuest(t *testing.T) {
+	dir, id := t.TempDir(), Identity{{"destination", "a"}}
+	guest := Options{Guest: true}
+	open := func(id Identity, o Options) (*Store, Opened, error) {
+		t.Helper()
+		s, opened, err := Open(dir, id, o)
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+		}
+		return s, opened, err
+	}
+	s, opened, err := open(id, guest)
+	if err != nil || !opened.Fresh {
+		t.Fatalf("of nothing: %+v, %v", opened, err)
+	}
+	if err := errors.Join(s.Apply(Put("a", Version{Mode: 0o100644}, false)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var unfit *UnfitError
+	if _, _, err := open(Identity{{"destination", "b"}}, guest); !errors.As(err, &unfit) ||
+		unfit.Reason != `destination is "b" and was "a"` {
+		t.Errorf("of another identity: %v", err)
+	}
+	s, opened, err = open(id, guest)
+	if err != nil || opened != (Opened{}) || s.Counts().Files != 1 {
+		t.Fatalf("after that: %+v, %v", opened, err)
+	}
+	s.fail(errRecord)
+	s.Close()
+	if _, _, err := open(id, guest); !errors.As(err, &unfit) {
+		t.Errorf("of one that failed: %v", err)
+	}
+	if _, opened, err := open(id, Options{}); err != nil || !opened.Fresh || opened.Reason == "" {
+		t.Errorf("who is no guest begins afresh: %+v, %v", opened, err)
+	}
+}

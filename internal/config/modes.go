@@ -146,6 +146,9 @@ func (f *flags) mode() error {
 		return f.refuseGiven("a full pass is no service", "leave it out", serviceFlags...)
 	case verifyMode:
 		c.Action = Verify
+		if err := f.recheckFits(); err != nil {
+			return err
+		}
 		return f.refuseGiven("a comparison is no service", "leave it out", serviceFlags...)
 	case cutoverMode:
 		return f.cutsOver()

@@ -143,8 +143,10 @@ Deletion:
 Memory:
       --state-dir=DIR      remember in DIR what DEST holds, so that the next run
                            compares SRC with that and asks DEST nothing
-                           (default: in a unit $STATE_DIRECTORY, else none)
-      --recheck            ask DEST all the same, and remember anew
+                           (default: in a unit $STATE_DIRECTORY, else none);
+                           --verify goes on there after an interruption
+      --recheck            ask DEST all the same, and remember anew; with
+                           --verify: begin anew
 
 Connection:
       --password-file=FILE password for the daemon, in a file that only you can
