@@ -50,6 +50,7 @@ type Engine struct {
 
 	following  bool      // until ctx ends
 	changed    time.Time // when the last change came
+	pressed    time.Time // Queue.Press
 	pace       pace      // of sessions for changes
 	paused     bool
 	links      linkIndex
@@ -408,6 +409,10 @@ func (e *Engine) wake(now time.Time) {
 		return true
 	})
 	e.wakeHeld(now)
+	if e.following && now.Sub(e.pressed) >= passPatience/4 {
+		e.pressed = now
+		e.queue.Press(now, passPatience)
+	}
 	e.learn(now)
 	if e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
 		e.takePaths(now)

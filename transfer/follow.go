@@ -214,7 +214,7 @@ func (e *Engine) nextLive(now time.Time) *batch {
 			e.counting = e.counting && !count
 			e.trees = append(e.trees, listJob{
 				path: it.Path, only: it.Kind == queue.Dir, alone: true, check: check, count: count,
-				recent: e.recent(it.Path),
+				recent: e.recentUnless(count, it.Path),
 			})
 		}
 	}

@@ -128,6 +128,14 @@ func (e *Engine) recent(p string) time.Time {
 	return time.Now().Add(-time.Since(since) - recentLag)
 }
 
+// recentUnless is recent but for a pass that only counts: what differs is to be found by it, not mended.
+func (e *Engine) recentUnless(counts bool, p string) time.Time {
+	if counts {
+		return time.Time{}
+	}
+	return e.recent(p)
+}
+
 // trusted returns by what an entry of directory d is taken for equal.
 func (e *Engine) trusted(d *dir, r *catalogue.Record, c *child) trust {
 	switch {

@@ -133,6 +133,9 @@ const (
 	// How long a file that changed while it was sent waits for its next turn, unless it changes again.
 	changedAfter = 100 * time.Millisecond
 
+	// How long the pass waits for a directory in which there is always something under way.
+	passPatience = 2 * time.Second
+
 	// How long fewer sessions are run after the server had no room for one more.
 	busyFor = time.Minute
 

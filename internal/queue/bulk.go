@@ -3,6 +3,8 @@ package queue
 import (
 	"math"
 	"path"
+	"slices"
+	"time"
 )
 
 // A Task is an item taken from the queue, with what its owner remembered about the directory it was found in.
@@ -18,6 +20,7 @@ type frame[C any] struct {
 	dir    string
 	names  []string
 	live   bool
+	aside  int64 // when it was set aside first; zero: never
 }
 
 // AddTree queues everything at and below p for the bulk pass.
@@ -80,6 +83,9 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 		}
 		aside := *f
 		aside.names = f.names[:count:count]
+		if aside.aside == 0 {
+			aside.aside = max(q.now, 1)
+		}
 		q.shift(s, count)
 		q.trees += count
 		q.blocked[at] = append(q.blocked[at], aside)
@@ -91,6 +97,33 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 	n = q.root.reach(p)
 	q.launch(n, &flight{kind: Tree, class: bulk, since: q.now, ageless: true, fromLive: liveTree})
 	return t, true
+}
+
+// Press makes live items of directories that the pass has waited for longer than patience, because something below them
+// was in flight all the time: a live item holds back what comes after it. It looks at all that waits.
+func (q *Queue[C]) Press(now time.Time, patience time.Duration) {
+	late := q.tick(now) - int64(patience)
+	var pressed []string
+	for n, frames := range q.blocked {
+		frames = slices.DeleteFunc(frames, func(f frame[C]) bool {
+			p := Join(f.dir, f.names[0])
+			// Several wait for something at the directory that they are in, or above it: that is one flight, and ends.
+			if len(f.names) > 1 || p != n.path || f.aside > late {
+				return false
+			}
+			pressed = append(pressed, p)
+			q.trees--
+			return true
+		})
+		if len(frames) == 0 {
+			delete(q.blocked, n)
+		} else {
+			q.blocked[n] = frames
+		}
+	}
+	for _, p := range pressed {
+		q.Add(Item{Tree, p}, now)
+	}
 }
 
 // shift removes the first count names of the last frame.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -607,5 +608,44 @@ func TestFailuresLeaveAGapForTheirDirectory(t *testing.T) {
 	q.Done("d")
 	if p, ok := q.TakePath(after(1 << 22)); p != "d/b" || !ok {
 		t.Errorf("took %q, %v", p, ok)
+	}
+}
+
+// Changes that never cease below a directory do not keep the pass from it.
+func TestPassComesToBusyDirectory(t *testing.T) {
+	q := New[int](Backoff{})
+	now := time.Unix(1000, 0)
+	take := func(want string) {
+		t.Helper()
+		if it, ok := q.Take(now); !ok || it.Path != want {
+			t.Fatalf("took %v, %v, want %s", it, ok, want)
+		}
+	}
+	q.Add(Item{Path, "d/0"}, now)
+	take("d/0")
+	q.AddTree("d", 0)
+	for i := range 5 { // the next begins before the last ends
+		if task, ok := q.TakeTree(); ok {
+			t.Fatalf("took %v beside what is in flight below it", task)
+		}
+		now = now.Add(time.Second)
+		q.Press(now, 10*time.Second)
+		next := "d/" + strconv.Itoa(i+1)
+		q.Add(Item{Path, next}, now)
+		take(next)
+		q.Done("d/" + strconv.Itoa(i))
+	}
+	now = now.Add(10 * time.Second)
+	q.Press(now, 10*time.Second)
+	if q.Trees() != 0 {
+		t.Errorf("%d trees wait for the pass", q.Trees())
+	}
+	q.Add(Item{Path, "d/6"}, now.Add(time.Second))
+	if it, ok := q.Take(now); ok {
+		t.Fatalf("took %v before the directory", it)
+	}
+	q.Done("d/5")
+	if it, ok := q.Take(now); !ok || it != (Item{Tree, "d"}) {
+		t.Fatalf("took %v, %v, want the directory", it, ok)
 	}
 }
