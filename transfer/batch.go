@@ -57,9 +57,10 @@ type batch struct {
 	missing bool               // has entries that are gone here, to be deleted there
 
 	// Renames without data.
-	renames []*rename // of files: to be looked up
-	tree    *rename   // of a directory: as many sessions as it takes
-	pairs   []pair    // what is in entries
+	renames []*rename    // of files: to be looked up
+	moves   []*movedFile // the same, while nobody looked
+	tree    *rename      // of a directory: as many sessions as it takes
+	pairs   []pair       // what is in entries
 
 	// With a guard.
 	deletes bool            // paths to be deleted, and nothing else
@@ -255,6 +256,7 @@ func (e *Engine) options(b *batch) rsync.Options {
 	switch b.kind {
 	case relink:
 		o.HardLinks, o.PartialDir = true, ""
+		o.Checksum = b.check
 	case prune:
 		o.Delete, o.Existing, o.IgnoreExisting = true, true, true
 		o.Checksum, o.IgnoreTimes, o.PartialDir = false, false, ""

@@ -55,6 +55,7 @@ type Engine struct {
 	paused     bool
 	links      linkIndex
 	gathering  gathering
+	moves      moves
 	renames    renames
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
@@ -154,6 +155,7 @@ func New(c Config) (*Engine, error) {
 	e.ledger.distrusted.Store(c.Distrusted)
 	if !c.Session.DryRun && !c.Session.Selective() { // else what is said to be well is not there
 		e.ledger.store.Store(c.Catalogue)
+		e.moves.on = e.knowsSome()
 	}
 	if e.sessions <= 0 {
 		e.sessions = max(2, min(8, 2*runtime.NumCPU()))
@@ -268,6 +270,8 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 		now := time.Now()
 		e.alive()
 		e.receive(now)
+		e.nextGroups(now, next == nil)
+		e.nextMoves(now, next == nil)
 		e.wake(now)
 		if live == nil {
 			live = e.nextLive(now)
@@ -277,7 +281,6 @@ func (e *Engine) loop(ctx context.Context, lists chan<- listJob, listings <-chan
 		}
 		e.flush(next == nil)
 		e.nextRenames(now)
-		e.nextGroups(now, next == nil)
 		e.nextDeletion(now)
 		e.nextSearch(now)
 		lane, b := 0, live
@@ -340,7 +343,7 @@ func (e *Engine) nextList() *listJob {
 		e.trees = e.trees[1:]
 		return &job
 	}
-	if e.unshared() || e.quiet() {
+	if (e.unshared() || e.quiet()) && !e.holdsBack() {
 		if p, ok := e.nextPrune(); ok {
 			return &listJob{path: p.path, parent: p.parent, prune: true}
 		}
@@ -390,7 +393,7 @@ func (e *Engine) quiet() bool {
 
 // idle reports whether the pass is at its end.
 func (e *Engine) idle() bool {
-	return e.quiet() && len(e.prunes) == 0 && e.clearing == nil && e.queue.Empty()
+	return e.quiet() && !e.moves.underWay() && len(e.prunes) == 0 && e.clearing == nil && e.queue.Empty()
 }
 
 // wake moves what was waiting for its time to the ready batches.

@@ -36,6 +36,7 @@ func (e *Engine) add(l listed) {
 	e.seeLinks(l.children, false)
 	e.seeLinks(l.linked, false)
 	held := e.joinListed(&l)
+	held = e.moveListed(&l) || held
 	if e.cfg.Delete && l.err == nil {
 		switch {
 		case l.trusted && len(l.gone) <= maxGoneNames:

@@ -92,6 +92,9 @@ func (x *gathering) send(g *group) {
 	x.ready = append(x.ready, g)
 }
 
+// holds reports whether names wait that are not in flight.
+func (x *gathering) holds() bool { return x.idle+len(x.ready) > 0 }
+
 // next is when a group becomes due; the zero time if none does.
 func (x *gathering) next() time.Time {
 	for _, g := range x.live {

@@ -189,6 +189,11 @@ func (e *Engine) take(l *listing, s *scan.Entry, m *memory, all bool) {
 	if c.trust != byTime {
 		l.unsure++
 	}
+	if r.Name == "" {
+		if m := e.movedFrom(&c); m != nil {
+			l.moved = append(l.moved, *m)
+		}
+	}
 	l.children = append(l.children, c)
 }
 

@@ -56,6 +56,7 @@ type lookup struct {
 	scoped  bool
 	keeps   bool
 	unfit   []*rename // not simply a renamed file by now
+	unmoved []*movedFile
 }
 
 // A claim is a path that is gone because top, above it, is; or the same twice, a directory that no longer is one.
@@ -76,6 +77,7 @@ func (e *Engine) lookUpAll(b *batch) *lookup {
 		l.add(it)
 	}
 	l.relink(b.renames)
+	l.move(b)
 	for _, b := range l.order {
 		b.keeps = l.keeps
 	}
@@ -286,7 +288,7 @@ func (e *Engine) claim(c claim, live bool) {
 // lookedUp returns what to send for b: itself, or the first batch of what its paths are now, nil if that is nothing.
 // Large files and, with a guard, deletions go back to the engine, which knows when their turn is.
 func (e *Engine) lookedUp(b *batch) (*batch, *lookup) {
-	if b.paths == nil && b.renames == nil {
+	if b.paths == nil && b.renames == nil && b.moves == nil {
 		return b, nil
 	}
 	l := e.lookUpAll(b)

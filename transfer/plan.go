@@ -69,7 +69,8 @@ type listing struct {
 	same    bool      // the directory's own attributes are there
 	there   there     // what is left out, because it is there
 	linked  []child   // of these, what has several names
-	gone    []string  // names that the destination may have and the directory does not
+	moved   []movedFile
+	gone    []string // names that the destination may have and the directory does not
 	tally   tally
 }
 

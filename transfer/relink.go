@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"time"
 
+	"github.com/syncd/syncd/internal/catalogue"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 )
@@ -74,9 +76,11 @@ type movedTree struct {
 	*rename
 	e      *Engine
 	parent *dir // of the old name
+	since  time.Time
 	b      *batch
-	bytes  int64 // of the files in b
-	seen   int   // entries
+	known  []bool // by pair of b: the destination was known to have this
+	bytes  int64  // of the files in b
+	seen   int    // entries
 	stale  []queue.Item
 }
 
@@ -90,7 +94,7 @@ func (e *Engine) relinkTree(ctx context.Context, r *rename) ([]queue.Item, error
 	if !ok {
 		return nil, nil
 	}
-	t := &movedTree{rename: r, e: e, parent: parent}
+	t := &movedTree{rename: r, e: e, parent: parent, since: time.Now()}
 	err := t.visit(ctx, r.To, nil)
 	if err == nil && (r.tried > 0 || t.bytes >= t.least) {
 		err = t.send(ctx)
@@ -99,6 +103,17 @@ func (e *Engine) relinkTree(ctx context.Context, r *rename) ([]queue.Item, error
 		err = nil
 	}
 	return t.stale, err
+}
+
+// wasKnown reports whether the destination is known to have just this file by its old name.
+func (t *movedTree) wasKnown(c *child) bool {
+	known := false
+	t.e.ledger.ask(func(s *catalogue.Store) error {
+		r, _, err := s.Get(t.was(c.entry.Path))
+		known = same(&r, c.version)
+		return err
+	})
+	return known
 }
 
 // was returns the old name of what is below the directory.
@@ -168,10 +183,12 @@ func (t *movedTree) excluded(p string, dir bool) bool {
 func (t *movedTree) add(ctx context.Context, c *child, d *dir) error {
 	if t.b == nil {
 		t.b = newBatch(relink, nil)
+		t.b.since, t.known = t.since, nil
 	}
 	t.rideOld(d)
 	t.b.ride(d)
 	t.b.pair(t.rename, c, t.was(c.entry.Path))
+	t.known = append(t.known, t.wasKnown(c))
 	t.bytes += c.entry.Size
 	switch {
 	case len(t.b.entries) < t.e.cfg.tuning.entries:
@@ -210,6 +227,9 @@ func (t *movedTree) send(ctx context.Context) error {
 	for i := range b.pairs {
 		if err == nil && b.pairs[i].linked(b, report) {
 			t.linked++
+			if t.known[i] {
+				t.news.acknowledged(t.e, b, int(b.pairs[i].to))
+			}
 		}
 	}
 	return err

@@ -56,7 +56,9 @@ type rename struct {
 	room  int     // of a directory: most entries that its old name may have, to be deleted; negative: no limit
 	next  *rename // of another file, to this one's old name: its turn comes with the end of this
 
-	tried, linked int // of a directory, files; set by the sender
+	tried, linked int        // of a directory, files; set by the sender
+	news          known      // the same: what the server linked of what it was known to have
+	moved         *movedFile // it was while nobody looked
 }
 
 // renames are all that are under way. Their owner is the engine's goroutine.
@@ -137,15 +139,20 @@ func (e *Engine) beginRename(q *queue.Rename, now time.Time) bool {
 // have been reached.
 func (e *Engine) mayRelink(now time.Time) bool {
 	x := &e.renames
-	if e.queue.Trees() > 0 || e.paused || e.spare == nil || len(x.from) >= maxRenames || now.Before(x.notUntil) {
+	if e.queue.Trees() > 0 || e.paused || len(x.from) >= maxRenames || now.Before(x.notUntil) {
 		return false
 	}
+	return e.mayEverRelink() && e.roomToRelink(now) != 0
+}
+
+// mayEverRelink reports whether what the user asked for and the server knows allow it.
+func (e *Engine) mayEverRelink() bool {
 	o := &e.session
-	if e.protocol < 31 || !o.Times || o.ModifyWindow >= 0 || o.Checksum || o.IgnoreTimes || o.SizeOnly ||
+	if e.spare == nil || e.protocol < 31 || !o.Times || o.ModifyWindow >= 0 || o.Checksum || o.IgnoreTimes || o.SizeOnly ||
 		o.Existing || o.IgnoreExisting || o.Inplace || o.DryRun {
 		return false
 	}
-	return e.cfg.Delete && e.roomToRelink(now) != 0
+	return e.cfg.Delete
 }
 
 // roomToRelink is how many more old names may be deleted at once; negative: no limit.
@@ -243,6 +250,7 @@ func (e *Engine) settleRelink(o outcome) error {
 	}
 	if r := o.b.tree; r != nil {
 		e.judgeRelink(o.err, r.tried, r.linked)
+		e.record(&r.news)
 		// What changed below since has items of its own: they bring even what a comparison by size and time would not.
 		it := queue.Item{Kind: queue.Tree, Path: r.To}
 		check := e.outage.checked(it)

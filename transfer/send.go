@@ -256,7 +256,7 @@ func (e *Engine) openMergeFile(dir, name string) (io.ReadCloser, error) {
 
 // open opens the regular file of entry i and watches that it stays the version that was listed.
 func (e *Engine) open(b *batch, i int) (rsync.File, error) {
-	if b.kind == relink {
+	if b.kind == relink && !b.check { // else its checksum is wanted
 		return nil, errNotLinked
 	}
 	f, err := e.cfg.Root.Open(b.entries[i].Path)

@@ -14,6 +14,9 @@ import (
 // settle takes the result of a session: what is acknowledged leaves the queue, what is not goes back. It returns an
 // error when the pass must end.
 func (e *Engine) settle(o outcome) error {
+	if o.given.moves != nil {
+		return e.settleMoves(o)
+	}
 	e.settleLookup(o.found)
 	b := o.b
 	if e.guard != nil {

@@ -88,7 +88,8 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 // passing reports whether a pass is under way, or about to begin: a tree that is queued as a change is neither seen by
 // Trees before it is taken nor in work before it is listed.
 func (e *Engine) passing() bool {
-	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0 {
+	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0 ||
+		e.moves.underWay() || e.gathering.holds() {
 		return true
 	}
 	return slices.ContainsFunc(e.queue.Why("."), func(c queue.Cover) bool {
