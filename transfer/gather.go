@@ -230,12 +230,14 @@ func (e *Engine) assemble(g *group, now time.Time) (names []string, owed bool) {
 	for p, flying := range g.names {
 		if flying || e.queue.Pick(p, now) {
 			names = append(names, p)
-		} else {
-			owed = true
+			continue
 		}
+		// What is in the way need not bring it: a directory being pruned, or one whose attributes are sent.
+		e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, now)
+		owed = true
 	}
 	if len(names) == 0 {
-		return nil, false // each has something of its own to be done
+		return nil, false
 	}
 	for _, p := range e.otherNames(g) {
 		if e.queue.Pick(p, now) {

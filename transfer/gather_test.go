@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 )
@@ -204,5 +206,27 @@ func TestLinksFollow(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// A name that a listing held back, in a directory that is being pruned when its turn comes, is sent later.
+func TestHeldNameInLockedDirectory(t *testing.T) {
+	c, _ := config(t, t.TempDir(), "rsync://host/m", func(c *Config) { c.Session.HardLinks = true })
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.following = true
+	now := time.Now()
+	if !e.queue.Lock("d") {
+		t.Fatal("no lock")
+	}
+	e.join(&child{
+		entry: flist.Entry{Path: "d/file", Mode: 0o100644}, version: version{Mode: 0o100644, Ino: 7}, link: link{1, 7}, nlink: 2,
+	}, false, now)
+	e.nextGroups(now, true)
+	e.queue.Unlock("d")
+	if it, ok := e.queue.Take(now.Add(time.Second)); !ok || it != (queue.Item{Kind: queue.Path, Path: "d/file"}) {
+		t.Errorf("next comes %v, %v, want the name", it, ok)
 	}
 }
