@@ -50,9 +50,12 @@ func (e *Engine) mayMove() bool {
 	return e.moves.on && e.cfg.MaxDelete < 0 && e.mayEverRelink()
 }
 
-// holdsBack reports whether nothing may be deleted yet: an old name may still be needed.
+// holdsBack reports whether nothing may be deleted yet: an old name may still be needed, or a name still be made.
 func (e *Engine) holdsBack() bool {
 	m := &e.moves
+	if !e.following && (e.session.HardLinks || m.on) && (!e.queue.Empty() || len(e.gathering.groups) > 0 || m.underWay()) {
+		return true // without locks, a directory is not pruned while a session may make links in it
+	}
 	return m.on && (e.queue.Trees() > 0 || e.listing > e.pruneLists || len(m.waiting) > 0 || m.sending > 0) && e.mayMove()
 }
 

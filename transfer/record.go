@@ -189,7 +189,7 @@ func (e *Engine) rides(p string) bool {
 // vanished queues what a directory no longer has, by name.
 func (e *Engine) vanished(l listed) {
 	for _, name := range l.gone {
-		if e.holdsBack() && len(e.moves.gone) < maxMoves {
+		if e.moves.on && e.holdsBack() && len(e.moves.gone) < maxMoves {
 			e.moves.gone = append(e.moves.gone, queue.Join(l.path, name))
 			continue
 		}
