@@ -214,7 +214,10 @@ func TestPassIsUnderWayFromTheStart(t *testing.T) {
 		}
 		return s.Passing
 	}
-	waitFor(t, func() bool { return !passing() })
+	waitFor(t, func() bool { // between two steps of a pass it may look over
+		s, err := f.Snapshot(t.Context())
+		return err == nil && s.Idle
+	})
 	if err := f.Pause(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
