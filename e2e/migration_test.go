@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/cutover"
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 )
@@ -256,9 +257,7 @@ var damage = []struct {
 // Whatever happens to a destination that was verified is named by --verify, and found and mended by the audit.
 func TestDamageIsFound(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("needs to change owners")
-	}
+	need.Root(t)
 	src := t.TempDir()
 	treetest.Random(t, rand.New(rand.NewPCG(12, 1)), src, 60)
 	treetest.Write(t, src, treetest.Dir("d"), treetest.Symlink("d/link", "target"))

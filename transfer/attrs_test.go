@@ -16,35 +16,19 @@ import (
 
 	"github.com/syncd/syncd/internal/attr"
 	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
 )
 
-// lacks skips a test for what the machine does not have, or in CI fails it.
-func lacks(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// needRoot is for owners, devices and the namespaces of extended attributes that only root may write.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		lacks(t, "needs root")
-	}
-}
-
 // withAttrs is -AX.
 func withAttrs(c *Config) { c.Session.Xattrs, c.Session.ACLs, c.Session.HardLinks = true, true, true }
 
 // attrsTree has attributes on entries of all kinds, and returns a function that changes them.
 func attrsTree(t testing.TB, dir string) (change func()) {
-	needRoot(t)
+	need.Root(t)
 	named := func(perm uint8) string {
 		a := attr.ACL{User: 7, Group: 5, Other: 0, Mask: 7, Names: []attr.ACE{{ID: 1000, Perm: perm}}}
 		return string(a.Bytes())
@@ -121,13 +105,13 @@ func TestAttributesArrive(t *testing.T) {
 
 // What the destination cannot have is an error before anything is there, unless the operator lets it go.
 func TestUnsupportedAttributes(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	bare := filepath.Join(t.TempDir(), "ramfs")
 	if err := os.Mkdir(bare, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("ramfs", bare, "ramfs", 0, ""); err != nil {
-		lacks(t, "a file system without attributes cannot be mounted: "+err.Error())
+		need.Lacking(t, "a file system without attributes cannot be mounted: "+err.Error())
 	}
 	t.Cleanup(func() { unix.Unmount(bare, unix.MNT_DETACH) })
 	refusing := func(option string) func(t *testing.T) (string, string) {
@@ -240,7 +224,7 @@ func TestUnsupportedAttributesAreNotRemembered(t *testing.T) {
 
 // Below the destination another file system may lack what its top has: each path is told, and none is taken for equal.
 func TestAttributesThatOnePathCannotHave(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	src, module := treetest.TempDir(t), treetest.TempDir(t)
 	acl := treetest.ACL(0o644, []uint32{1}, nil, 4)
 	treetest.Write(t, src, treetest.File("top", "x", acl, treetest.Xattr("user.a", "1")), treetest.Dir("sub/dir"),
@@ -252,7 +236,7 @@ func TestAttributesThatOnePathCannotHave(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("ramfs", bare, "ramfs", 0, ""); err != nil {
-		lacks(t, "a file system without attributes cannot be mounted: "+err.Error())
+		need.Lacking(t, "a file system without attributes cannot be mounted: "+err.Error())
 	}
 	t.Cleanup(func() { unix.Unmount(bare, unix.MNT_DETACH) })
 	for _, dest := range []string{url, dst} {

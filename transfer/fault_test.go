@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
 	"github.com/syncd/syncd/internal/treetest"
@@ -112,12 +113,7 @@ func TestRefusedPathsLeaveTheRest(t *testing.T) {
 }
 
 func TestFullDestinationTakesWhatFits(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small file system")
-		}
-		t.Skip("needs root to mount a small file system")
-	}
+	need.Root(t) // to mount a small file system
 	small := t.TempDir()
 	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=4m"); err != nil {
 		t.Fatal(err)
@@ -153,12 +149,7 @@ func TestFullDestinationTakesWhatFits(t *testing.T) {
 // Without inodes each file that cannot be made is named, and the pass ends. (Asked for acknowledgements, stock rsync 3.5
 // stops for ever in this place.)
 func TestDestinationWithoutInodesEndsThePass(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small file system")
-		}
-		t.Skip("needs root to mount a small file system")
-	}
+	need.Root(t) // to mount a small file system
 	small := t.TempDir()
 	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=8m,nr_inodes=40"); err != nil {
 		t.Fatal(err)

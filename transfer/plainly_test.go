@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
@@ -17,12 +18,7 @@ import (
 // smallDisk mounts a file system at dir with options that can be changed.
 func smallDisk(t *testing.T, dir, options string) (remount func(options string)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small file system")
-		}
-		t.Skip("needs root to mount a small file system")
-	}
+	need.Root(t)
 	mount := func(flags uintptr, options string) {
 		t.Helper()
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {

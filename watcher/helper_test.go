@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/scan"
 	"github.com/syncd/syncd/internal/treetest"
@@ -252,17 +253,6 @@ func ok(t testing.TB, err error) {
 }
 
 // needRoot skips what only root can do; in CI it must not be missing.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
-
 // A place runs file system operations with paths relative to a directory.
 type place struct {
 	t   testing.TB
@@ -309,7 +299,7 @@ func (p place) open(name string) *os.File {
 // bind mounts from on to, until the test ends.
 func (p place) bind(from, to string) {
 	p.t.Helper()
-	needRoot(p.t.(*testing.T))
+	need.Root(p.t.(*testing.T))
 	ok(p.t, unix.Mount(p.at(from), p.at(to), "", unix.MS_BIND, ""))
 	p.t.Cleanup(func() {
 		if err := unix.Unmount(p.at(to), unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 func TestBindMount(t *testing.T) {
@@ -66,7 +68,7 @@ func TestDirectoryAtTwoPlaces(t *testing.T) {
 }
 
 func TestFileSystemUnmounted(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	p := place{t, t.TempDir()}
 	p.mkdir("in/d/mnt/below")
 	ok(t, unix.Mount("tmpfs", p.at("in/d/mnt"), "tmpfs", 0, ""))
@@ -87,7 +89,7 @@ func TestFileSystemUnmounted(t *testing.T) {
 }
 
 func TestOneFileSystem(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	p := place{t, t.TempDir()}
 	p.mkdir("in/mnt", "in/d")
 	mount := func() { ok(t, unix.Mount("tmpfs", p.at("in/mnt"), "tmpfs", 0, "")) }

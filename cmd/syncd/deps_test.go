@@ -32,7 +32,7 @@ var (
 	// owned are packages that only one other may import.
 	owned = map[string]string{"internal/daemon": "cmd/syncd"}
 	// helpers may be imported by tests only, and by the programs under e2e.
-	helpers = []string{"internal/treetest", "internal/rsynctest"}
+	helpers = []string{"internal/treetest", "internal/rsynctest", "internal/need"}
 )
 
 func TestImports(t *testing.T) {

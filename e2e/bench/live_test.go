@@ -4,24 +4,19 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
 
 // liveArguments are a benchmark of seconds, lsyncd against lsyncd.
 func liveArguments(t *testing.T, more ...string) []string {
 	rsynctest.Rsync(t)
-	if _, err := exec.LookPath(incumbent); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, incumbent)
 	return append([]string{"--work", t.TempDir(), "--files", "250", "--live-tree", "120", "--live-files", "2", "--live-burst", "100", "--live-dirs", "50",
 		"--live-seconds", "1", "--live-rest", "100ms", "--live-syncd-command", "lsyncd {config}"}, more...)
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 //go:embed lib.sh
@@ -56,7 +58,7 @@ func run(t testing.TB, c Config) (string, error) {
 	t.Helper()
 	root := repository(t)
 	runner := filepath.Join(root, "e2e", "systemd-host", "run")
-	need(t)
+	needHosts(t)
 	build(t, runner, c)
 
 	work, out := project(t, root, c), t.TempDir()
@@ -85,7 +87,7 @@ func build(t testing.TB, runner string, c Config) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), runner, append(include(c), "--build")...).CombinedOutput()
 	if err != nil {
-		lacking(t, fmt.Sprintf("the root of the hosts cannot be built (%v)\n%s", err, out))
+		need.Lacking(t, "the root of the hosts cannot be built (", err, ")\n", string(out))
 	}
 }
 

@@ -1,11 +1,12 @@
 package hosts
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // namespaces are those that a host is made of.
@@ -21,19 +22,16 @@ var namespaces = []struct {
 	{"cgroup", syscall.CLONE_NEWCGROUP},
 }
 
-// need ends the test where hosts cannot run.
-func need(t testing.TB) {
+// needHosts ends the test where hosts cannot run.
+func needHosts(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots hosts; not with -short")
 	}
-	if os.Geteuid() != 0 {
-		lacking(t, "hosts need root")
-	}
+	need.Root(t)
 	for _, n := range namespaces {
 		if err := try(n.flag); err != nil {
-			// Nothing that could be installed would help.
-			t.Skipf("the kernel refuses a %s namespace (%v): in a container, run it with --privileged", n.name, err)
+			need.Lacking(t, "the kernel refuses a ", n.name, " namespace (", err, "): in a container, run it with --privileged")
 		}
 	}
 	if os.Getenv("CI") == "true" {
@@ -43,7 +41,7 @@ func need(t testing.TB) {
 		"apt-get": "a Debian machine", "mmdebstrap": "mmdebstrap", "ip": "iproute2", "unshare": "util-linux", "flock": "util-linux",
 	} {
 		if _, err := exec.LookPath(command); err != nil {
-			t.Skipf("hosts need %s: no %s here", pkg, command)
+			need.Lacking(t, "hosts need ", pkg, ": no ", command, " here")
 		}
 	}
 }
@@ -53,13 +51,4 @@ func try(flag uintptr) error {
 	cmd := exec.Command("true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flag}
 	return cmd.Run()
-}
-
-// lacking ends the test because this machine lacks something that it could have.
-func lacking(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(fmt.Sprint(what, " (fails with CI=true)"))
 }

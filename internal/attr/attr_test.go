@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // both runs a test with the kernel's newer calls and without them.
@@ -40,17 +42,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// needRoot is for what only root may set.
-func needRoot(t *testing.T) {
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("not root")
-	}
-	t.Skip("not root: the trusted namespace cannot be written")
-}
-
 // read is what a fresh Reader finds.
 func read(t *testing.T, dir int, name string, mode uint32) *Attrs {
 	t.Helper()
@@ -64,7 +55,7 @@ var long = strings.Repeat("0123456789", 100)
 
 func TestRead(t *testing.T) {
 	both(t, func(t *testing.T) {
-		needRoot(t)
+		need.Root(t)
 		path := t.TempDir()
 		dir := open(t, path)
 		file := filepath.Join(path, "f\xff")

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // answering is a socket whose server reads a line and says what it is told to.
@@ -126,12 +128,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestOthersMayNotAsk(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root: asks as another user")
-	}
+	need.Root(t) // to ask as another user
 	path, _ := start(t, steady())
 	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

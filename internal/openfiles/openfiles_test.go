@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // TestMain is also the process that is found: with arguments "open HOW PATH..." it
@@ -200,7 +202,7 @@ func TestHardLink(t *testing.T) {
 func TestMounts(t *testing.T) {
 	unshare, err := exec.LookPath("unshare")
 	if err != nil || exec.Command(unshare, "--mount", "true").Run() != nil {
-		lacking(t, "unshare --mount cannot be run here")
+		need.Lacking(t, "unshare --mount cannot be run here")
 	}
 	dir := files(t, "in/a", "other/b", "mnt/x")
 	for _, d := range []string{"in/mounted", "elsewhere"} {
@@ -219,7 +221,7 @@ func TestMounts(t *testing.T) {
 	}
 
 	if err := unix.Mount(here("other"), here("in/mounted"), "", unix.MS_BIND, ""); err != nil {
-		lacking(t, "mount: "+err.Error())
+		need.Lacking(t, "mount: "+err.Error())
 	}
 	t.Cleanup(func() { unix.Unmount(here("in/mounted"), unix.MNT_DETACH) })
 	below := start(t, nil, "write", here("other/b"))
@@ -231,15 +233,6 @@ func TestMounts(t *testing.T) {
 	if diff := cmp.Diff([]int{inside}, slices.Collect(maps.Keys(got))); diff != "" {
 		t.Errorf("one file system: -want +got\n%s", diff)
 	}
-}
-
-// lacking skips a test that this machine cannot run, and fails it in CI.
-func lacking(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 func TestManyFiles(t *testing.T) {
@@ -270,7 +263,7 @@ func TestErrors(t *testing.T) {
 // Whoever may not look at others says so.
 func TestUnseen(t *testing.T) {
 	if os.Getuid() != 0 {
-		lacking(t, "needs root, to become somebody else")
+		need.Lacking(t, "needs root, to become somebody else")
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
@@ -118,10 +119,7 @@ func TestArgsRefused(t *testing.T) {
 
 // TestQuote lets a real shell read what we quote.
 func TestQuote(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no sh")
-	}
+	sh := need.Program(t, "sh")
 	for _, s := range []string{"plain", "a b", "it's", `back\slash`, "$HOME `x` $(x)", "*?[a-z]", "", "\xff\xc3\xa9", "a\nb", "#x", "!x", `"q"`, "a~b", "~'x"} {
 		cmd := exec.Command(sh, "-c", "printf %s "+quoteArg(s))
 		cmd.Env = []string{"HOME=/home/x"}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
@@ -200,7 +201,7 @@ func TestServerEnds(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s/%d", strings.ReplaceAll(c.path, "/", "-"), c.kind, protocol), func(t *testing.T) {
 				t.Parallel()
 				if c.path == "tiny" {
-					needRoot(t)
+					need.Root(t)
 				}
 				o := archive()
 				o.Protocol, o.ModifyWindow, o.Acks = protocol, 0, c.kind == rsync.KindDiskFull
@@ -243,27 +244,12 @@ func TestServerEnds(t *testing.T) {
 	checkGoroutines(t)
 }
 
-// needRoot skips what only root can do; in CI it must not be missing.
-func needRoot(t testing.TB) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("needs root")
-	default:
-		t.Skip("needs root")
-	}
-}
-
 // tmpfs mounts a file system of a few bytes.
 func tmpfs(t testing.TB, size int) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("mount a tmpfs: %v", err)
+		need.Lacking(t, "mount a tmpfs: ", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
@@ -271,7 +257,7 @@ func tmpfs(t testing.TB, size int) string {
 
 // TestEntriesFail has entries that the server cannot or will not take, beside others that it takes.
 func TestEntriesFail(t *testing.T) {
-	needRoot(t) // a daemon of another user
+	need.Root(t) // a daemon of another user
 	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
 		{Name: "m", Options: map[string]string{"uid": "nobody", "gid": "nogroup", "exclude": "refused*"}}}})
 	group(t, protocols, func(t *testing.T, protocol int) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsync/wire"
@@ -155,7 +156,7 @@ func contentDirs(_ *testing.T, _ string, b *rsync.Batch) {
 
 // Session.Settle goes by this: what a server has to say, of entries and of itself, comes before the last goodbye.
 func TestServerSaysNothingAfterTheGoodbye(t *testing.T) {
-	needRoot(t) // a daemon of another user
+	need.Root(t) // a daemon of another user
 	for _, c := range troubles {
 		for _, protocol := range []int{31, 32} {
 			t.Run(fmt.Sprintf("%s/%d", c.name, protocol), func(t *testing.T) {

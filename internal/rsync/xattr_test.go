@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/attr"
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
@@ -77,7 +78,7 @@ func attrsTree(t testing.TB, dir string) {
 }
 
 func TestAttrs(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	for protocol := 30; protocol <= 32; protocol++ {
 		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
 			src := treetest.TempDir(t)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // Config describes a daemon. The zero value is a daemon with one writable module named "m" in a directory of its own.
@@ -52,7 +53,7 @@ type Server struct {
 // Rsync returns the path of the real rsync. Without one the test is skipped, and under CI=true it fails.
 func Rsync(t testing.TB) string {
 	t.Helper()
-	return need(t, "rsync")
+	return need.Program(t, "rsync")
 }
 
 // Daemon starts a real rsync daemon and ends it, with every process it has forked, when the test ends.
@@ -272,22 +273,3 @@ func (s *Server) greets() bool {
 
 // Close ends the daemon for good and frees the port. It is Kill, since rsync takes 0.4 s over SIGTERM.
 func (s *Server) Close() error { return errors.Join(s.Kill(), s.port.close()) }
-
-// need finds a program that a test cannot do without.
-func need(t testing.TB, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		missing(t, err.Error())
-	}
-	return path
-}
-
-// missing ends a test that cannot run here: on a developer's machine it is skipped, in CI that is a failure.
-func missing(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 const sshdConfig = `ListenAddress 127.0.0.1:%d
@@ -50,9 +52,9 @@ func NewSSHServer(t testing.TB, lines ...string) *SSHServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &SSHServer{t: t, dir: t.TempDir(), ssh: need(t, "ssh")}
+	s := &SSHServer{t: t, dir: t.TempDir(), ssh: need.Program(t, "ssh")}
 	if os.Geteuid() != 0 {
-		missing(t, "sshd needs root")
+		need.Lacking(t, "sshd needs root")
 	}
 	// The privilege separation directory comes with the service, which a container does not start.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
@@ -102,7 +104,7 @@ func (s *SSHServer) Port() int { return s.port }
 func (s *SSHServer) NewKey(name, passphrase string) {
 	s.t.Helper()
 	_ = os.Remove(s.File(name)) // ssh-keygen would ask
-	out, err := exec.Command(need(s.t, "ssh-keygen"), "-q", "-t", "ed25519", "-N", passphrase, "-f", s.File(name)).CombinedOutput()
+	out, err := exec.Command(need.Program(s.t, "ssh-keygen"), "-q", "-t", "ed25519", "-N", passphrase, "-f", s.File(name)).CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("ssh-keygen: %v: %s", err, out)
 	}
@@ -156,5 +158,5 @@ func needSSHD(t testing.TB) string {
 	if _, err := os.Stat(usual); err == nil {
 		return usual
 	}
-	return need(t, "sshd")
+	return need.Program(t, "sshd")
 }

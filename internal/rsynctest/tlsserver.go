@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // TLSServer is what stands in front of a server in tests: programs that speak TLS.
@@ -18,7 +20,7 @@ type TLSServer struct {
 // Stunnel starts a real stunnel in front of addr, ended with the test, and returns its address.
 func (s TLSServer) Stunnel(t testing.TB, addr string) string {
 	t.Helper()
-	return s.run(t, need(t, "stunnel4"), nil, func(port string, pem string) string {
+	return s.run(t, need.Program(t, "stunnel4"), nil, func(port string, pem string) string {
 		conf := "foreground = yes\npid =\nsyslog = no\n[rsyncs]\naccept = 127.0.0.1:" + port + "\nconnect = " + addr +
 			"\ncert = " + pem + "\n"
 		if s.ClientCA != "" {
@@ -31,7 +33,7 @@ func (s TLSServer) Stunnel(t testing.TB, addr string) string {
 // HAProxy does the same with haproxy.
 func (s TLSServer) HAProxy(t testing.TB, addr string) string {
 	t.Helper()
-	return s.run(t, need(t, "haproxy"), []string{"-db", "-f"}, func(port string, pem string) string {
+	return s.run(t, need.Program(t, "haproxy"), []string{"-db", "-f"}, func(port string, pem string) string {
 		ask := ""
 		if s.ClientCA != "" {
 			ask = " verify required ca-file " + s.ClientCA
@@ -51,7 +53,7 @@ listen rsyncs
 // Nginx does the same with nginx, as it is without proxy_half_close: it ends a connection as soon as one side does.
 func (s TLSServer) Nginx(t testing.TB, addr string) string {
 	t.Helper()
-	return s.run(t, need(t, "nginx"), []string{"-e", "stderr", "-c"}, func(port string, pem string) string {
+	return s.run(t, need.Program(t, "nginx"), []string{"-e", "stderr", "-c"}, func(port string, pem string) string {
 		load, ask := "", ""
 		const module = "/usr/lib/nginx/modules/ngx_stream_module.so" // where Debian has it; elsewhere it is built in
 		if _, err := os.Stat(module); err == nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // bothWays runs f with the kernel's path resolution and with our own.
@@ -21,7 +23,7 @@ func bothWays(t *testing.T, dir string, f func(t *testing.T, r *Root)) {
 		t.Run(way, func(t *testing.T) {
 			r := openRoot(t, dir)
 			if way == "openat2" && !r.openat2 {
-				lacks(t, "this kernel or sandbox has no openat2")
+				need.Lacking(t, "this kernel or sandbox has no openat2")
 			}
 			r.openat2 = way == "openat2"
 			f(t, r)
@@ -94,23 +96,6 @@ func wantError(t testing.TB, err, want error) {
 	if !errors.Is(err, want) || !errors.As(err, &pe) {
 		t.Errorf("error is %v, want a PathError for %v", err, want)
 	}
-}
-
-// needRoot skips, or in CI fails, a test that root alone can do.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		lacks(t, "needs root")
-	}
-}
-
-// lacks skips a test for what the machine does not have, or in CI fails it.
-func lacks(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 // unprivileged runs the test that calls it again in a process that owns dir but has no privileges, and reports true

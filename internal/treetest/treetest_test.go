@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/need"
 )
 
 // base is a tree with one entry of each kind, and nothing left to chance.
@@ -23,7 +25,6 @@ func base() []Entry {
 }
 
 func TestEveryDifferenceIsSeen(t *testing.T) {
-	root := os.Geteuid() == 0
 	for _, c := range []struct {
 		name   string
 		change []Entry
@@ -57,8 +58,8 @@ func TestEveryDifferenceIsSeen(t *testing.T) {
 		{"root", []Entry{Dir(".", Mode(0o700), Mtime(1e9, 5))}, false, RootDir, `\.: mode: want 0755, got 0700`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.root && !root {
-				t.Skip("needs root")
+			if c.root {
+				need.Root(t)
 			}
 			a, b := t.TempDir(), t.TempDir()
 			Write(t, a, base()...)
@@ -168,7 +169,7 @@ func TestSnapshotDoesNotFollow(t *testing.T) {
 func TestXattrs(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	if err := unix.Setxattr(a, "user.probe", []byte("x"), 0); err != nil {
-		t.Skipf("no extended attributes here: %v", err)
+		need.Lacking(t, "no extended attributes here: ", err)
 	}
 	if err := unix.Removexattr(a, "user.probe"); err != nil {
 		t.Fatal(err)
@@ -276,7 +277,7 @@ func TestHostile(t *testing.T) {
 	// Another tool's view of the whole.
 	copied := filepath.Join(TempDir(t), "copy")
 	if out, err := exec.Command("cp", "-a", "--preserve=all", dir, copied).CombinedOutput(); err != nil {
-		t.Skipf("cp: %v: %s", err, out)
+		need.Lacking(t, "cp: ", err, ": ", string(out))
 	}
 	Equal(t, dir, copied, Options{})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/delta"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -61,9 +62,7 @@ func on(f func(session int)) func(*Config) {
 
 // What the server cannot read is neither equal nor different, and hides nothing else.
 func TestUnreadableThere(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to have files that the server cannot read")
-	}
+	need.Root(t) // to have files that the server cannot read
 	src, dst, url, _ := pair(t,
 		rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{"uid": "65534", "gid": "65534"}}}},
 		treetest.File("a/open", "o"), treetest.File("b/in", "i"), treetest.Dir("b", treetest.Mode(0o700)),
@@ -441,12 +440,7 @@ func TestAttrs(t *testing.T) {
 	set("more", "b")
 	set("d", "bb")
 	check(t, unix.Lremovexattr(filepath.Join(dst, "gone"), "user.a"))
-	if _, err := exec.LookPath("setfacl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, "setfacl")
 	if out, err := exec.Command("setfacl", "-m", "u:5:r", filepath.Join(dst, "acl")).CombinedOutput(); err != nil {
 		t.Fatalf("setfacl: %v: %s", err, out)
 	}

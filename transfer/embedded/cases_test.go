@@ -14,17 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
-}
-
 // pair makes a source and two equal destinations.
 func pair(t *testing.T, src, dst []treetest.Entry) (from, to, want string) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/treetest"
@@ -156,7 +157,7 @@ func TestUnprivileged(t *testing.T) {
 	if os.Getenv(asNobody) != "" {
 		return
 	}
-	needRoot(t)
+	need.Root(t)
 	dir := t.TempDir()
 	for d := dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o755); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
 
@@ -18,7 +19,7 @@ import (
 func sourceText(b *testing.B) (files [][]byte, size int) {
 	root, err := exec.CommandContext(b.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {
-		b.Skip("no source text of Go's library: ", err)
+		need.Lacking(b, "no source text of Go's library: ", err)
 	}
 	filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -29,7 +30,7 @@ func sourceText(b *testing.B) (files [][]byte, size int) {
 		return err
 	})
 	if size < 50<<20 {
-		b.Skip("no source text of Go's library")
+		need.Lacking(b, "no source text of Go's library")
 	}
 	return files, size
 }

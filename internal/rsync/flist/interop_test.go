@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/mmcloughlin/md4"
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/rsync/wire"
 	"golang.org/x/sys/unix"
 )
@@ -253,12 +254,7 @@ func byDepth(list []Entry) []Entry {
 // The receiver itself is the judge: at every protocol it must take random lists, and put under each name what the
 // entry says. Content tells whether the order is the receiver's, for it asks by number.
 func TestRealServer(t *testing.T) {
-	if _, err := exec.LookPath("rsync"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Program(t, "rsync")
 	for _, c := range dialects {
 		t.Run(fmt.Sprint(c.protocol, c.caps), func(t *testing.T) {
 			session(t, c, rand.New(rand.NewPCG(uint64(c.protocol), uint64(len(c.caps)))))
