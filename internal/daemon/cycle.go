@@ -54,8 +54,6 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	followed := make(chan error, 1)
 	s.following = true
 	defer func() { s.following = false }()
-	retry := time.NewTicker(limitInterval)
-	defer retry.Stop()
 	go func() { followed <- engine.Follow(following) }()
 	auditing, err := s.audited(following, root, engine, c)
 	if err != nil {
@@ -64,6 +62,10 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 	defer func() { auditing() }()
 	s.follows.Do(func() { close(s.followed) })
 	for {
+		var relief <-chan time.Time
+		if watch.limit != nil {
+			relief = time.After(limitInterval)
+		}
 		select {
 		case err := <-followed:
 			s.ended(ctx, engine)
@@ -80,8 +82,8 @@ func (s *service) cycle(ctx context.Context, root *scan.Root) error {
 			rest := <-followed
 			s.ended(ctx, engine)
 			return errors.Join(err, onlyRoot(rest))
-		case <-retry.C:
-			if watch.limit == nil || !watch.limit.Relieved() {
+		case <-relief:
+			if !watch.limit.Relieved() {
 				continue
 			}
 			if watch, err = s.rewatch(ctx, root, engine, watch); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,6 +158,9 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 			level = slog.LevelDebug // one begins or ends, as ever
 		}
 		s.log.Log(context.Background(), level, "state", args...)
+		if st.State == control.Passing {
+			debug.FreeOSMemory() // what a pass needed, the source host's own service may have for the weeks that follow
+		}
 	}
 	_, _, now := s.now.get()
 	st.State, st.Reason, st.Since = now.State, now.Reason, now.Since
