@@ -121,19 +121,21 @@ func TestParseMounts(t *testing.T) {
 32 31 0:5 / /srv/data/x\040y\134z rw - tmpfs none rw
 33 30 0:6 / /srv/database rw - tmpfs none rw
 34 30 0:7 / /srv/data rw - tmpfs none rw
-broken
 `
-	got := parseMounts(table, "/srv/data")
+	got, err := parseMounts(table, "/srv/data")
+	ok(t, err)
 	want := map[string]string{
-		"..":    "22 8:1 /\n30 8:2 /\n",
-		`x y\z`: "31 8:2 /a\\040b\n32 0:5 /\n",
-		".":     "34 0:7 /\n",
+		"..":    "22 8:1 \"/\"\n30 8:2 \"/\"\n",
+		`x y\z`: "31 8:2 \"/a b\"\n32 0:5 \"/\"\n",
+		".":     "34 0:7 \"/\"\n",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if got := parseMounts(table, "/")[`srv/database`]; got == "" {
-		t.Errorf("from the root: %q", parseMounts(table, "/"))
+	whole, err := parseMounts(table, "/")
+	ok(t, err)
+	if whole[`srv/database`] == "" {
+		t.Errorf("from the root: %q", whole)
 	}
 	delete(got, ".")
 	got["new"] = "1"

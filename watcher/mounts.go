@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/scan"
@@ -90,7 +91,7 @@ func (m *mounts) read() (map[string]string, error) {
 		case err != nil:
 			return nil, err
 		case n == 0:
-			return parseMounts(string(text), m.root), nil
+			return parseMounts(string(text), m.root)
 		default:
 			text = text[:len(text)+n]
 		}
@@ -98,19 +99,19 @@ func (m *mounts) read() (map[string]string, error) {
 }
 
 // parseMounts reads mountinfo, proc_pid_mountinfo(5).
-func parseMounts(text, root string) map[string]string {
+func parseMounts(text, root string) (map[string]string, error) {
+	all, err := mountinfo.GetMountsFromReader(strings.NewReader(text), nil)
+	if err != nil {
+		return nil, err
+	}
 	found := map[string]string{}
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) < 5 {
-			continue
-		}
-		if rel, ok := below(root, unescape(fields[4])); ok {
+	for _, m := range all {
+		if rel, ok := below(root, m.Mountpoint); ok {
 			// Mount ID, device and the directory of it that is to be seen. Mounts on top of each other add up.
-			found[rel] += fields[0] + " " + fields[2] + " " + fields[3] + "\n"
+			found[rel] += fmt.Sprintf("%d %d:%d %q\n", m.ID, m.Major, m.Minor, m.Root)
 		}
 	}
-	return found
+	return found, nil
 }
 
 // below returns where a mount point is, seen from the root; false when it has no part in the tree.
@@ -125,25 +126,6 @@ func below(root, point string) (string, bool) {
 		return "..", true
 	}
 	return "", false
-}
-
-// unescape undoes the kernel's \ooo for blanks, newlines and backslashes.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // followMounts looks anew at each directory on which something was mounted or unmounted.

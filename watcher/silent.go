@@ -2,11 +2,13 @@ package watcher
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/syncd/syncd/internal/scan"
@@ -56,11 +58,15 @@ func Silent(root *scan.Root, skip func(dir, name string, isDir bool) bool, oneFi
 	if err != nil {
 		return "", fmt.Errorf("watching needs /proc: %w", err)
 	}
-	table, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return "", fmt.Errorf("read the mount table: %w", err)
 	}
-	types := mountTypes(string(table), where)
+	defer table.Close()
+	types, err := mountTypes(table, where)
+	if err != nil {
+		return "", fmt.Errorf("read the mount table: %w", err)
+	}
 	// Filesystem types as statfs(2) has them are 32 bits, in a word that may have a sign.
 	if name, ok := silent[uint32(fs.Type)]; ok && types["."] != "fuseblk" {
 		return "it is " + name + ", which does not tell what other hosts or programs change", nil
@@ -92,27 +98,25 @@ func isSilentType(name string) bool {
 
 // mountTypes returns the file system types of what is mounted below root, by path from there; the last mount at a place
 // is the one to be seen. What root itself is in is called ".".
-func mountTypes(text, root string) map[string]string {
+func mountTypes(table io.Reader, root string) (map[string]string, error) {
+	all, err := mountinfo.GetMountsFromReader(table, nil)
+	if err != nil {
+		return nil, err
+	}
 	found := map[string]string{}
 	above := ""
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		end := slices.Index(fields, "-") // after optional fields: proc_pid_mountinfo(5)
-		if len(fields) < 6 || end < 6 || end+1 >= len(fields) {
-			continue
-		}
-		point := unescape(fields[4])
-		switch rel, ok := below(root, point); {
+	for _, m := range all {
+		switch rel, ok := below(root, m.Mountpoint); {
 		case !ok:
 		case rel == "." || rel == "..":
-			if len(point) >= len(above) {
-				above, found["."] = point, fields[end+1]
+			if len(m.Mountpoint) >= len(above) {
+				above, found["."] = m.Mountpoint, m.FSType
 			}
 		default:
-			found[rel] = fields[end+1]
+			found[rel] = m.FSType
 		}
 	}
-	return found
+	return found, nil
 }
 
 // skipped reports whether the rules leave out the directory at p, or one above it.

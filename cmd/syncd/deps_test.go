@@ -26,7 +26,7 @@ var (
 	// islands know nothing of ours but what lies below themselves.
 	islands = []string{"internal/rsync", "internal/scan", "ratelimit", "systemd"}
 	// leaves know nothing of ours and may be known by islands.
-	leaves = []string{"internal/attr", "internal/chmod", "internal/ssh"}
+	leaves = []string{"internal/attr", "internal/chmod", "internal/printable", "internal/ssh"}
 	// strangers do not know each other, not even through a third.
 	strangers = [][2]string{{"watcher", "transfer"}}
 	// owned are packages that only one other may import.

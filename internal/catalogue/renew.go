@@ -1,7 +1,6 @@
 package catalogue
 
 import (
-	"cmp"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -9,22 +8,13 @@ import (
 
 // Renew makes id the identity of the store, and begins a new epoch: every record reads as Doubt from now on, and no
 // directory as complete. It waits for the methods under way.
-func (s *Store) Renew(id Identity) (err error) {
+func (s *Store) Renew(id Identity) error {
 	s.users.Lock()
 	defer s.users.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	if err := s.failed(); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			s.fail(err)
-		}
-		err = cmp.Or(s.failed(), err)
-	}()
-	defer s.recovered()
+	return s.tried(func() error { return s.renew(id) })
+}
+
+func (s *Store) renew(id Identity) error {
 	m, err := readMeta(s.db)
 	if err != nil {
 		return err

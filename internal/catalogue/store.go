@@ -130,6 +130,11 @@ func (s *Store) run() {
 func (s *Store) use(f func() error) (err error) {
 	s.users.RLock()
 	defer s.users.RUnlock()
+	return s.tried(f)
+}
+
+// tried is use for who holds users.
+func (s *Store) tried(f func() error) (err error) {
 	if s.closed {
 		return ErrClosed
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // A Refused is an error in the words of the service: it is there and does not
@@ -156,7 +158,7 @@ func decodeAnswer(path string, p []byte) (Answer, error) {
 			Remedy: "use the syncd that the service was started from, or restart the service",
 		}
 	case a.Error != "":
-		return Answer{}, &Refused{Reason: printable(a.Error)}
+		return Answer{}, &Refused{Reason: printable.Text(a.Error)}
 	}
 	return a, nil
 }

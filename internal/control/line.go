@@ -3,6 +3,8 @@ package control
 import (
 	"fmt"
 	"strings"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // Line is the status in one line, for systemd's STATUS=. It names no ages and no
@@ -10,7 +12,7 @@ import (
 func (s *Status) Line() string {
 	parts := []string{string(s.State)}
 	if s.Reason != "" {
-		parts[0] += ": " + printable(s.Reason)
+		parts[0] += ": " + printable.Text(s.Reason)
 	}
 	if p := s.Pass; p != nil && p.FilesTotal > 0 {
 		parts = append(parts, fmt.Sprintf("%d %% of %s compared", min(100*p.Files/p.FilesTotal, 100), plural(p.FilesTotal, "file")))

@@ -2,9 +2,9 @@ package control
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 	"unicode/utf8"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // Names of files are any bytes, and JSON holds only Unicode: a name that is not
@@ -14,7 +14,7 @@ func encodeName(name string) (text string, raw []byte) {
 	if utf8.ValidString(name) {
 		return name, nil
 	}
-	return printable(name), []byte(name)
+	return printable.Text(name), []byte(name)
 }
 
 // unicode is for text that only people read, and which may hold names: where it
@@ -135,23 +135,4 @@ func (r *Request) UnmarshalJSON(p []byte) error {
 	}
 	r.Path = decodeName(r.Path, v.PathBytes)
 	return nil
-}
-
-// printable is a name as it is shown: control characters and bytes that are no
-// UTF-8 as rsync prints them, \#ooo in octal, so that no name can move the
-// cursor of an operator's terminal.
-func printable(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || r < ' ' || r >= 0x7f && r < 0xa0 {
-			for _, c := range []byte(s[i : i+size]) {
-				fmt.Fprintf(&b, `\#%03o`, c)
-			}
-		} else {
-			b.WriteString(s[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
 }

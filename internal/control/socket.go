@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // ErrInUse means that another process answers at the socket: most likely a
@@ -116,7 +118,7 @@ func commandOf(pid int) string {
 	if err != nil {
 		return ""
 	}
-	return " (" + printable(strings.TrimSpace(string(name))) + ")"
+	return " (" + printable.Text(strings.TrimSpace(string(name))) + ")"
 }
 
 // bare takes off what net wraps around an error: the path, which the caller names.

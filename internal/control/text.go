@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // WriteText writes s for an operator: what it does and why first, then what is
@@ -13,10 +15,10 @@ import (
 // counted from now, times of day are in now's zone.
 func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	t := &text{now: now}
-	t.line("syncd", "%s  ->  %s", printable(s.Source), printable(s.Destination))
-	t.line("state", "%s for %s (since %s)", printable(string(s.State)), t.age(s.Since), t.clock(s.Since))
+	t.line("syncd", "%s  ->  %s", printable.Text(s.Source), printable.Text(s.Destination))
+	t.line("state", "%s for %s (since %s)", printable.Text(string(s.State)), t.age(s.Since), t.clock(s.Since))
 	if s.Reason != "" {
-		t.more("%s", printable(s.Reason))
+		t.more("%s", printable.Text(s.Reason))
 	}
 	if s.State == Paused {
 		t.more("go on with: syncd --resume")
@@ -33,7 +35,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	t.audit(s.Audit)
 	t.rates(s.Rates, s.Sessions)
 	t.watch(s.Watch)
-	t.line("process", "pid %d, version %s, started %s (%s ago)", s.PID, printable(s.Version), t.clock(s.Started), t.age(s.Started))
+	t.line("process", "pid %d, version %s, started %s (%s ago)", s.PID, printable.Text(s.Version), t.clock(s.Started), t.age(s.Started))
 	_, err := io.WriteString(w, t.b.String())
 	return err
 }
@@ -89,7 +91,7 @@ func (t *text) backlog(b Backlog) {
 	}
 	for _, l := range b.Lanes {
 		if l.Paths > 0 {
-			t.more("  %-*s  %*s  %10s", names, printable(l.Name), counts, plural(l.Paths, "path"), size(l.Bytes))
+			t.more("  %-*s  %*s  %10s", names, printable.Text(l.Name), counts, plural(l.Paths, "path"), size(l.Bytes))
 		}
 	}
 }
@@ -107,7 +109,7 @@ func (t *text) pass(p *Pass) {
 	}
 	t.more("began %s ago%s", t.age(p.Started), t.left(p))
 	if p.At != "" {
-		t.more("at %s", printable(p.At))
+		t.more("at %s", printable.Text(p.At))
 	}
 }
 
@@ -140,8 +142,8 @@ func (t *text) failing(f Failing) {
 	}
 	t.line("failing", "%s%s", plural(f.Total, "path"), shown)
 	for _, p := range f.First {
-		t.more("  %s", printable(p.Path))
-		t.more("      %s", printable(p.Reason))
+		t.more("  %s", printable.Text(p.Path))
+		t.more("      %s", printable.Text(p.Reason))
 		t.more("      %s in %s, next %s", plural(int64(p.Attempts), "attempt"), t.age(p.Since), t.until(p.NextTry))
 	}
 }
@@ -168,7 +170,7 @@ func (t *text) audit(a *Audit) {
 		t.more("names and attributes of everything %s ago", t.age(a.Surveyed))
 	}
 	if a.Trouble != "" {
-		t.more("not now: %s", printable(a.Trouble))
+		t.more("not now: %s", printable.Text(a.Trouble))
 	}
 	if a.Uncompared > 0 {
 		t.more("%s to read a file, here or there: see the log", plural(a.Uncompared, "failure"))
@@ -178,8 +180,8 @@ func (t *text) audit(a *Audit) {
 	}
 	t.line("alarms", "%s changed at the destination by somebody else, and sent again; the last:", plural(a.Alarms, "path"))
 	for _, l := range a.Last {
-		t.more("  %s", printable(l.Path))
-		t.more("      %s, %s ago", printable(l.What), t.age(l.At))
+		t.more("  %s", printable.Text(l.Path))
+		t.more("      %s, %s ago", printable.Text(l.What), t.age(l.At))
 	}
 }
 
@@ -207,7 +209,7 @@ func (t *text) rates(r Rates, s Sessions) {
 func (t *text) watch(w Watch) {
 	if w.Mode == "scan" {
 		t.line("watching", "NOTHING: changes are found by passes, with %s between them", age(time.Duration(w.Interval*float64(time.Second))))
-		t.more("%s", printable(w.Reason))
+		t.more("%s", printable.Text(w.Reason))
 		return
 	}
 	lost := "no events lost"
@@ -224,17 +226,17 @@ func (t *text) watch(w Watch) {
 // WriteText writes y for an operator. Ages are counted from now.
 func (y *Why) WriteText(w io.Writer, now time.Time) error {
 	t := &text{now: now}
-	t.line("path", "%s", printable(y.Path))
-	t.line("is", "%s", printable(string(y.Verdict)))
+	t.line("path", "%s", printable.Text(y.Path))
+	t.line("is", "%s", printable.Text(string(y.Verdict)))
 	if y.Reason != "" {
-		t.more("%s", printable(y.Reason))
+		t.more("%s", printable.Text(y.Reason))
 	}
 	if y.Item != "" {
 		lane := ""
 		if y.Lane != "" {
-			lane = " (" + printable(y.Lane) + ")"
+			lane = " (" + printable.Text(y.Lane) + ")"
 		}
-		t.line("waits as", "%s%s", printable(y.Item), lane)
+		t.line("waits as", "%s%s", printable.Text(y.Item), lane)
 	}
 	if !y.Queued.IsZero() {
 		t.line("since", "%s (%s)", t.clock(y.Queued), t.age(y.Queued))

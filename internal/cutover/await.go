@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // await calls f and returns what it does, or the cause of ctx's end, if that comes
@@ -127,7 +129,7 @@ func (m *machine) still() {
 }
 
 // text is an error on one line of printable characters.
-func text(err error) string { return shown(strings.Join(strings.Fields(err.Error()), " ")) }
+func text(err error) string { return printable.Text(strings.Join(strings.Fields(err.Error()), " ")) }
 
 // shownText is like shown, with lines and tabs.
 func shownText(s string) string {
@@ -135,7 +137,7 @@ func shownText(s string) string {
 	for i, l := range lines {
 		fields := strings.Split(l, "\t")
 		for j, f := range fields {
-			fields[j] = shown(f)
+			fields[j] = printable.Text(f)
 		}
 		lines[i] = strings.Join(fields, "\t")
 	}

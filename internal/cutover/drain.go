@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // drain waits until a freeze would be short.
@@ -59,7 +61,7 @@ func backlogText(b Backlog) string {
 		s += fmt.Sprintf("; a freeze would take about %v", b.Freeze.Round(100*time.Millisecond))
 	}
 	if len(b.Blocked) > 0 {
-		s += "; waiting: " + shown(strings.Join(b.Blocked, "; "))
+		s += "; waiting: " + printable.Text(strings.Join(b.Blocked, "; "))
 	}
 	return s
 }

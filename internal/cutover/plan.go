@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 	"unicode/utf8"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // A Plan is what the operator asks for. It travels from the command to the
@@ -69,7 +71,7 @@ func (p Plan) Check() error {
 	case !utf8.ValidString(p.FreezeHook + p.GoHook + p.ThawHook + p.Report):
 		return errors.New("a hook or the path of the report is no UTF-8")
 	case p.Report != "" && !filepath.IsAbs(p.Report):
-		return fmt.Errorf("the path of the report, %s, is not absolute", shown(p.Report))
+		return fmt.Errorf("the path of the report, %s, is not absolute", printable.Text(p.Report))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // A State is how far a cutover is.
@@ -114,7 +116,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		plain
 		Exit int `json:"exit"`
 	}{plain(*r), r.ExitStatus()}
-	v.Source, v.Destination = shown(r.Source), shown(r.Destination)
+	v.Source, v.Destination = printable.Text(r.Source), printable.Text(r.Destination)
 	return json.Marshal(v)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // ErrInterrupted is the cause to cancel Run's ctx with if the operator wants it to
@@ -131,7 +133,7 @@ func (m *machine) thaw(ctx context.Context) bool {
 	}
 	m.r.Outcome, m.r.ByHand = LeftFrozen, m.c.ThawHook
 	m.r.Reason = fmt.Sprintf("%s; and then %s", m.r.Reason, text(err))
-	m.shout("THE SOURCE MAY STILL BE FROZEN: %s. Run by hand: %s", text(err), shown(m.c.ThawHook))
+	m.shout("THE SOURCE MAY STILL BE FROZEN: %s. Run by hand: %s", text(err), printable.Text(m.c.ThawHook))
 	return false
 }
 
@@ -140,7 +142,7 @@ func (m *machine) leaveFrozen() {
 	m.r.Outcome, m.r.ByHand = LeftFrozen, m.c.ThawHook
 	m.r.FrozenSeconds = time.Since(m.frozen).Seconds()
 	m.shout("THE SOURCE STAYS FROZEN and nothing is sent any more: %s. If the destination does not serve, restart syncd "+
-		"and thaw the source by hand: %s", m.r.Reason, shown(m.c.ThawHook))
+		"and thaw the source by hand: %s", m.r.Reason, printable.Text(m.c.ThawHook))
 }
 
 // release takes back what concerns syncd alone.
@@ -177,7 +179,7 @@ func (m *machine) hook(ctx context.Context, hook Hook, command string) error {
 		output string
 	}
 	env, run := m.r.env(hook, m.state, m.from, m.c.Report), HookRun{Hook: hook, Command: command, Begin: now()}
-	m.say("running the %s hook: %s", hook, shown(command))
+	m.say("running the %s hook: %s", hook, printable.Text(command))
 	e, err := await(m, ctx, HookGrace, end{exit: -1}, func(ctx context.Context) (end, error) {
 		exit, output, err := m.w.Hook(ctx, hook, command, env)
 		return end{exit, output}, err

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // WriteText writes the report for people: the outcome first, then what to do, then
@@ -12,8 +14,8 @@ import (
 func (r *Report) WriteText(w io.Writer) error {
 	t := new(page)
 	t.outcome(r)
-	t.line("from", "%s", shown(r.Source))
-	t.line("to", "%s", shown(r.Destination))
+	t.line("from", "%s", printable.Text(r.Source))
+	t.line("to", "%s", printable.Text(r.Destination))
 	t.line("began", "%s", clock(r.Begin))
 	if !r.End.IsZero() {
 		t.line("ended", "%s", clock(r.End))
@@ -21,13 +23,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	t.proof(r)
 	t.touched(r)
 	for _, warning := range r.Warnings {
-		t.line("warning", "%s", shown(warning))
+		t.line("warning", "%s", printable.Text(warning))
 	}
 	for _, p := range r.Phases {
 		t.line("phase", "%-9s %s %8.2f s", p.State, p.Begin.UTC().Format("15:04:05.000"), p.Seconds)
 	}
 	t.hooks(r.Hooks)
-	t.line("version", "syncd %s", shown(r.Version))
+	t.line("version", "syncd %s", printable.Text(r.Version))
 	_, err := io.WriteString(w, t.b.String())
 	return err
 }
@@ -62,7 +64,7 @@ func (t *page) outcome(r *Report) {
 		t.more("%s", r.Reason)
 	}
 	if r.ByHand != "" {
-		t.more("to thaw the source, run by hand: %s", shown(r.ByHand))
+		t.more("to thaw the source, run by hand: %s", printable.Text(r.ByHand))
 	}
 	switch {
 	case r.Rehearsal && r.PredictedSeconds > 0:
@@ -86,7 +88,7 @@ func (t *page) proof(r *Report) {
 		return
 	}
 	t.line("verified", "%s, %s, by %s on both sides; %d more proven equal earlier and not changed since",
-		plural(v.Files, "file"), size(v.Bytes), shown(v.Digest), v.Proven)
+		plural(v.Files, "file"), size(v.Bytes), printable.Text(v.Digest), v.Proven)
 	t.more("metadata of %s", entries(v.Entries))
 	complete := "complete"
 	if !v.Complete {
@@ -99,7 +101,7 @@ func (t *page) proof(r *Report) {
 
 func (t *page) problems(all []Problem) {
 	for _, p := range all {
-		t.more("  %s: %s", p.Text, shown(p.What))
+		t.more("  %s: %s", p.Text, printable.Text(p.What))
 	}
 }
 
@@ -115,7 +117,7 @@ func (t *page) touched(r *Report) {
 		t.line("written", "nothing %s", after)
 	}
 	if w := r.Writes; w != nil && w.Unseen != "" {
-		t.line("written", "NOT KNOWN %s: %s", after, shown(w.Unseen))
+		t.line("written", "NOT KNOWN %s: %s", after, printable.Text(w.Unseen))
 	}
 	for _, w := range []struct {
 		when string
@@ -128,7 +130,7 @@ func (t *page) touched(r *Report) {
 		default:
 			t.line("open", "for writing %s:", w.when)
 			for _, p := range w.Processes {
-				t.more("  %s (pid %d): %s", shown(p.Command), p.PID, pathsText(int64(len(p.Files)), p.Files))
+				t.more("  %s (pid %d): %s", printable.Text(p.Command), p.PID, pathsText(int64(len(p.Files)), p.Files))
 			}
 		}
 		if w.Writers != nil && w.Unseen > 0 {
@@ -143,7 +145,7 @@ func (t *page) hooks(all []HookRun) {
 		if h.Exit < 0 {
 			end = h.Error
 		}
-		t.line("hook", "%s: %s after %.2f s: %s", h.Hook, end, h.Seconds, shown(h.Command))
+		t.line("hook", "%s: %s after %.2f s: %s", h.Hook, end, h.Seconds, printable.Text(h.Command))
 		for l := range strings.Lines(h.Output) {
 			t.more("  | %s", strings.TrimRight(l, "\n"))
 		}

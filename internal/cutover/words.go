@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/syncd/syncd/internal/printable"
 )
 
 // plural is a number with its noun: 1 path, 2 paths.
@@ -41,7 +43,7 @@ func first(all []Problem) string {
 	if len(all) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", such as %s: %s", all[0].Text, shown(all[0].What))
+	return fmt.Sprintf(", such as %s: %s", all[0].Text, printable.Text(all[0].What))
 }
 
 // named is how many names stand in one line.
@@ -67,7 +69,7 @@ func listed(names []string, total int64) string {
 func writersText(w Writers) string {
 	var names []string
 	for _, p := range w.Processes[:min(named, len(w.Processes))] {
-		names = append(names, fmt.Sprintf("%s (pid %d): %s", shown(p.Command), p.PID, pathsText(int64(len(p.Files)), p.Files)))
+		names = append(names, fmt.Sprintf("%s (pid %d): %s", printable.Text(p.Command), p.PID, pathsText(int64(len(p.Files)), p.Files)))
 	}
 	return listed(names, int64(len(w.Processes)))
 }

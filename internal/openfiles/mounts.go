@@ -1,84 +1,45 @@
 package openfiles
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
-// A mount is a line of /proc/PID/mountinfo (proc(5)).
-type mount struct {
-	id    int
-	dev   string // major:minor of the file system
-	root  string // the directory of the file system that is mounted
-	point string // where
-}
-
 // A place is a file by file system and path on it, whatever is mounted where.
-type place struct{ dev, path string }
+type place struct{ dev, path string } // dev is major:minor
 
-// mounts are those that one process sees, in the order in which they were made.
-type mounts []mount
+// mounts are those that one process sees (proc_pid_mountinfo(5)), in the order in which they were made.
+type mounts []*mountinfo.Info
 
 // readMounts is empty if there is nothing to read.
 func readMounts(path string) mounts {
-	data, err := os.ReadFile(path)
+	table, err := os.Open(path)
 	if err != nil {
 		return mounts{}
 	}
-	return parseMounts(string(data))
-}
-
-func parseMounts(text string) mounts {
-	all := mounts{}
-	for line := range strings.Lines(text) {
-		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
-		f := strings.Fields(line)
-		if len(f) < 5 {
-			continue
-		}
-		id, err := strconv.Atoi(f[0])
-		if err != nil {
-			continue
-		}
-		all = append(all, mount{id: id, dev: f[2], root: unescape(f[3]), point: unescape(f[4])})
+	defer table.Close()
+	all, err := mountinfo.GetMountsFromReader(table, nil)
+	if err != nil {
+		return mounts{}
 	}
 	return all
 }
 
-// unescape resolves \ooo, by which the kernel writes blanks and backslashes.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
 // of is the mount with this id, or else the one by which name is reached: the last
 // one made of those at the longest prefix.
-func (all mounts) of(name string, id int) (mount, bool) {
-	var best mount
-	found := false
+func (all mounts) of(name string, id int) (best *mountinfo.Info, found bool) {
 	for _, m := range all {
-		if _, ok := rest(name, m.point); !ok {
+		if _, ok := rest(name, m.Mountpoint); !ok {
 			continue
 		}
-		if id != 0 && m.id == id {
+		if id != 0 && m.ID == id {
 			return m, true
 		}
-		if !found || len(m.point) >= len(best.point) {
+		if !found || len(m.Mountpoint) >= len(best.Mountpoint) {
 			best, found = m, true
 		}
 	}
@@ -91,9 +52,11 @@ func (all mounts) place(name string, id int) place {
 	if !ok {
 		return place{}
 	}
-	below, _ := rest(name, m.point)
-	return place{m.dev, filepath.Join(m.root, below)}
+	below, _ := rest(name, m.Mountpoint)
+	return place{device(m), filepath.Join(m.Root, below)}
 }
+
+func device(m *mountinfo.Info) string { return fmt.Sprintf("%d:%d", m.Major, m.Minor) }
 
 // rest is what of name is below dir; "" is dir itself.
 func rest(name, dir string) (string, bool) {
@@ -132,8 +95,8 @@ func newTree(o Options) (*tree, error) {
 		return t, nil
 	}
 	for _, m := range own {
-		if at, ok := rest(m.point, top); ok && at != "" {
-			t.areas = append(t.areas, area{place{m.dev, m.root}, at})
+		if at, ok := rest(m.Mountpoint, top); ok && at != "" {
+			t.areas = append(t.areas, area{place{device(m), m.Root}, at})
 		}
 	}
 	return t, nil
