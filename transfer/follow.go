@@ -269,7 +269,7 @@ func (e *Engine) stale(b *batch) []queue.Item {
 		if !isDir(found.Stat.Mode) {
 			continue
 		}
-		now := entryOf(sent.Path, &found)
+		now := EntryOf(sent.Path, &found)
 		if now.Mode != sent.Mode || now.Mtime != sent.Mtime || now.Nsec != sent.Nsec || now.UID != sent.UID ||
 			now.GID != sent.GID || !now.Attrs.Equal(sent.Attrs) {
 			stale = append(stale, queue.Item{Kind: queue.Self, Path: sent.Path})

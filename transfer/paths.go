@@ -183,7 +183,7 @@ func (l *lookup) find(p string) (parent *dir, self *child, err error) {
 	if err != nil {
 		return parent, nil, &fs.PathError{Op: "lstat", Path: p, Err: err}
 	}
-	entry, st := entryOf(p, &found), &found.Stat
+	entry, st := EntryOf(p, &found), &found.Stat
 	if err := flist.Validate(&entry, l.e.protocol); err != nil {
 		return parent, nil, err
 	}
@@ -204,7 +204,7 @@ func (l *lookup) directory(p string, parent *dir) (*dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "filter", Path: p, Err: err}
 	}
-	return &dir{entry: entryOf(p, &self), version: versionOf(&self.Stat), parent: parent, scope: scope}, nil
+	return &dir{entry: EntryOf(p, &self), version: versionOf(&self.Stat), parent: parent, scope: scope}, nil
 }
 
 // answer notes that what becomes of an entry is what becomes of path p of the queue.

@@ -98,7 +98,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	if l.err != nil {
 		// Without its own rules nothing in it can be chosen rightly: neither sent nor deleted.
 		if self, err := e.lookUp(p); err == nil {
-			l.dir.entry, l.dir.version = entryOf(p, &self), versionOf(&self.Stat)
+			l.dir.entry, l.dir.version = EntryOf(p, &self), versionOf(&self.Stat)
 		}
 		return l
 	}
@@ -111,7 +111,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 		return e.unlisted(l, p, err)
 	}
 	l.err = got.Err
-	l.dir.entry = entryOf(p, &scan.Entry{Stat: got.Self, Attrs: got.Attrs})
+	l.dir.entry = EntryOf(p, &scan.Entry{Stat: got.Self, Attrs: got.Attrs})
 	l.dir.version = versionOf(&got.Self)
 	for _, bad := range got.Errors {
 		l.failed = append(l.failed, failure{bad.Path, bad})
@@ -135,7 +135,7 @@ func (e *Engine) unlisted(l *listing, p string, err error) *listing {
 	self, statErr := e.lookUp(p)
 	switch {
 	case statErr == nil && isDir(self.Stat.Mode):
-		l.dir.entry, l.dir.version = entryOf(p, &self), versionOf(&self.Stat)
+		l.dir.entry, l.dir.version = EntryOf(p, &self), versionOf(&self.Stat)
 		l.err = err
 	case statErr == nil || errors.Is(statErr, fs.ErrNotExist):
 		l.vanished = true // or no longer a directory: its path is looked at again
@@ -161,9 +161,9 @@ func (e *Engine) enter(p string, parent *dir) (*filter.Scope, error) {
 func (e *Engine) childOf(l *listing, s *scan.Entry) (child, bool) {
 	p := queue.Join(l.dir.entry.Path, s.Name)
 	c := child{
-		entry: entryOf(p, s), version: versionOf(&s.Stat), link: link{s.Stat.Dev, s.Stat.Ino}, nlink: s.Stat.Nlink,
+		entry: EntryOf(p, s), version: versionOf(&s.Stat), link: link{s.Stat.Dev, s.Stat.Ino}, nlink: s.Stat.Nlink,
 	}
-	if !e.wanted(c.entry.Mode) {
+	if !e.session.Lists(c.entry.Mode) {
 		l.skipped = append(l.skipped, p)
 		return c, false
 	}
@@ -176,22 +176,6 @@ func (e *Engine) childOf(l *listing, s *scan.Entry) (child, bool) {
 
 func (e *Engine) big(entry *flist.Entry) bool {
 	return isRegular(entry.Mode) && entry.Size >= e.bigFile
-}
-
-// wanted reports whether the user asked for entries of this type.
-func (e *Engine) wanted(mode uint32) bool {
-	o := &e.session
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFDIR:
-		return true
-	case unix.S_IFLNK:
-		return o.Links
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return o.Devices
-	case unix.S_IFIFO, unix.S_IFSOCK:
-		return o.Specials
-	}
-	return false
 }
 
 // above returns the directories that lead to p, the root first.
@@ -218,7 +202,8 @@ func (e *Engine) lookUp(p string) (scan.Entry, error) {
 	return e.cfg.Root.Lookup(p, scan.Options{Attrs: e.attrs()})
 }
 
-func entryOf(p string, found *scan.Entry) flist.Entry {
+// EntryOf returns what the file list says of the entry found at p.
+func EntryOf(p string, found *scan.Entry) flist.Entry {
 	s := &found.Stat
 	e := flist.Entry{
 		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, Atime: found.Atime,

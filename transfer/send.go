@@ -165,7 +165,7 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	self := entryOf(".", &root)
+	self := EntryOf(".", &root)
 	b := e.rootBatch(self, versionOf(&root.Stat))
 	b.content = e.cfg.Delete
 	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun {

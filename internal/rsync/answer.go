@@ -273,6 +273,10 @@ const (
 	modeRegular = 0o100000
 	modeDir     = 0o040000
 	modeSymlink = 0o120000
+	modeChar    = 0o020000
+	modeBlock   = 0o060000
+	modeFIFO    = 0o010000
+	modeSocket  = 0o140000
 )
 
 func regular(mode uint32) bool { return mode&modeType == modeRegular }

@@ -86,6 +86,21 @@ func (o *Options) Selective() bool {
 	return o.AppendVerify || o.Existing || o.IgnoreExisting || o.Update || o.MinSize > 0 || o.MaxSize > 0
 }
 
+// Lists reports whether entries of the type in mode are sent at all.
+func (o *Options) Lists(mode uint32) bool {
+	switch mode & modeType {
+	case modeRegular, modeDir:
+		return true
+	case modeSymlink:
+		return o.Links
+	case modeChar, modeBlock:
+		return o.Devices
+	case modeFIFO, modeSocket:
+		return o.Specials
+	}
+	return false
+}
+
 // Sent returns entries as the server is to see them: with their modes changed. The entries stay as they are.
 func (o *Options) Sent(entries []flist.Entry) []flist.Entry {
 	if o.Chmod == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer"
 )
 
 // A batch is what one session is asked about. The filler builds it; the readers add digests, each to entries of its
@@ -56,7 +57,7 @@ type dir struct {
 }
 
 func newDir(p string, found *scan.Entry, parent *dir) *dir {
-	return &dir{entry: entryOf(p, found), stat: found.Stat, parent: parent}
+	return &dir{entry: transfer.EntryOf(p, found), stat: found.Stat, parent: parent}
 }
 
 func newBatch(contents bool, scope *filter.Scope) *batch {
@@ -186,21 +187,6 @@ func (b *batch) subset(places []int32, sum []byte) (s *batch, at []int32) {
 		s.about = append(s.about, b.about[i])
 	}
 	return s, at
-}
-
-func entryOf(p string, found *scan.Entry) flist.Entry {
-	s := &found.Stat
-	e := flist.Entry{
-		Path: p, Mode: s.Mode, Mtime: s.Mtime, Nsec: s.MtimeNsec, UID: s.UID, GID: s.GID,
-		Target: found.Target, Attrs: found.Attrs,
-	}
-	switch s.Mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFLNK:
-		e.Size = s.Size
-	case unix.S_IFCHR, unix.S_IFBLK:
-		e.Major, e.Minor = s.Major, s.Minor
-	}
-	return e
 }
 
 func isDir(mode uint32) bool     { return mode&unix.S_IFMT == unix.S_IFDIR }

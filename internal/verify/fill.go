@@ -8,10 +8,9 @@ import (
 	"iter"
 	"path"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer"
 )
 
 // A filler turns listings and paths into batches. It is used by one goroutine.
@@ -200,11 +199,11 @@ func (f *filler) children(l *scan.Listing, contents bool) (children []child, hid
 	for i := range l.Entries {
 		s := &l.Entries[i]
 		p := scan.Join(l.Dir, s.Name)
-		if !f.v.wanted(s.Stat.Mode) {
+		if !f.v.cfg.Session.Lists(s.Stat.Mode) {
 			f.note(fmt.Sprintf("skipping non-regular file %q", p))
 			continue
 		}
-		e := entryOf(p, s)
+		e := transfer.EntryOf(p, s)
 		if err := flist.Validate(&e, f.terms.protocol); err != nil {
 			f.uncompared(p, err)
 			hidden = append(hidden, p)
@@ -301,22 +300,6 @@ func (f *filler) put(b *batch, c *child, primary bool) {
 	if hardLinks && primary && !f.single && c.stat.Nlink > 1 {
 		f.seeLink(b, c.entry.Path, c.stat)
 	}
-}
-
-// wanted reports whether entries of this type are compared.
-func (v *Verifier) wanted(mode uint32) bool {
-	o := &v.cfg.Session
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG, unix.S_IFDIR:
-		return true
-	case unix.S_IFLNK:
-		return o.Links
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return o.Devices
-	case unix.S_IFIFO, unix.S_IFSOCK:
-		return o.Specials
-	}
-	return false
 }
 
 // batch returns the batch being filled, for n more entries of d. The server has one set of rules for a session, so

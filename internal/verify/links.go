@@ -8,6 +8,7 @@ import (
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer"
 )
 
 // maxLinkNames bounds what is remembered of names of inodes whose other names come in other lists.
@@ -102,7 +103,7 @@ func (f *filler) link(b *batch, parent *dir, p string) {
 	if err != nil || found.Stat.IsDir() {
 		return // as above
 	}
-	e := entryOf(p, &found)
+	e := transfer.EntryOf(p, &found)
 	if flist.Validate(&e, f.terms.protocol) != nil {
 		return // said when it was listed
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer"
 )
 
 // lookUp returns the entry at p as a listing would have it.
@@ -53,12 +54,12 @@ func (f *filler) item(it Item) error {
 	case st.IsDir():
 		return f.itemDir(it, newDir(p, &found, parent))
 	}
-	e := entryOf(p, &found)
+	e := transfer.EntryOf(p, &found)
 	if err := flist.Validate(&e, f.terms.protocol); err != nil {
 		f.uncompared(p, err)
 		return nil
 	}
-	if !f.v.wanted(st.Mode) {
+	if !f.v.cfg.Session.Lists(st.Mode) {
 		f.uncompared(p, errUnwanted)
 		return nil
 	}
@@ -98,7 +99,7 @@ func (f *filler) itemDir(it Item, d *dir) error {
 		return f.alone(d)
 	}
 	d.stat = l.Self
-	d.entry = entryOf(it.Path, &scan.Entry{Stat: l.Self, Attrs: l.Attrs})
+	d.entry = transfer.EntryOf(it.Path, &scan.Entry{Stat: l.Self, Attrs: l.Attrs})
 	return f.listing(d, l, false)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncd/syncd/internal/rsync/delta"
 	"github.com/syncd/syncd/internal/scan"
+	"github.com/syncd/syncd/transfer"
 )
 
 // Files of one portion, which one reader takes at a time: so many that handing it over costs nothing beside reading
@@ -127,7 +128,7 @@ func (r *run) digest(ctx context.Context, b *batch, i int) {
 		var err error
 		if e.Sum, a.failed = r.digestOnce(ctx, b.hash, e.Path, a); a.failed == nil {
 			was := *e
-			*e = entryOf(e.Path, &scan.Entry{Stat: a.stat, Attrs: was.Attrs})
+			*e = transfer.EntryOf(e.Path, &scan.Entry{Stat: a.stat, Attrs: was.Attrs})
 			e.Link, e.Sum = was.Link, was.Sum
 			return
 		} else if err = a.failed; !errors.Is(err, ErrChanged) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/transfer"
 	"github.com/syncd/syncd/transfer/embedded"
 )
 
@@ -139,7 +140,7 @@ func (r *run) primeOnce(ctx context.Context, o rsync.Options) (t terms, err erro
 		return t, fmt.Errorf("source: %w", err)
 	}
 	b := newBatch(false, r.v.scope)
-	b.addDir(entryOf(".", &root), &root.Stat, false)
+	b.addDir(transfer.EntryOf(".", &root), &root.Stat, false)
 	_, err = r.deliver(ctx, b, o, func(got terms) { t = got }, nobody{})
 	return t, err
 }

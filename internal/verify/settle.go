@@ -183,7 +183,7 @@ func (x *extras) Deleted(path string, dir bool) {
 		r.different(Difference{Path: path, Extra: true, Dir: dir})
 	case err != nil:
 		r.uncompared(path, err)
-	case r.v.wanted(st.Mode):
+	case r.v.cfg.Session.Lists(st.Mode):
 		r.again(Item{Path: path}) // made since it was listed
 	default:
 		r.different(Difference{Path: path, Extra: true, Dir: dir})
