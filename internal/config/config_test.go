@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 
 	"github.com/syncd/syncd/internal/rsync"
 )
@@ -75,110 +74,6 @@ func TestArchiveAndNoForms(t *testing.T) {
 	} {
 		if diff := cmp.Diff(tt.want, parse(t, tt.args...).Session); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.args, diff)
-		}
-	}
-}
-
-func TestReceiver(t *testing.T) {
-	s := parse(t, "-rSy", "--preallocate", "--fsync", "-T", "tmp", "--usermap=1-9:joe,*:root", "--chown=:users").Session
-	want := rsync.Options{
-		Sparse: true, Fuzzy: true, Preallocate: true, Fsync: true, TempDir: "tmp", MaxDelete: -1,
-		UserMap: "1-9:joe,*:root", GroupMap: "*:users", Owner: true, Group: true,
-	}
-	if diff := cmp.Diff(want, s); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	s = parse(t, "-ru", "--existing", "--ignore-existing", "--min-size=1.5K", "--max-size=2G-1").Session
-	want = rsync.Options{
-		Update: true, Existing: true, IgnoreExisting: true, MinSize: 1536, MaxSize: 2<<30 - 1, MaxDelete: -1,
-	}
-	if diff := cmp.Diff(want, s); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if c := parse(t, "-a", "--chmod=D755", "--chmod=F644,+X").Session.Chmod; c == nil || c.String() != "D755,F644,+X" {
-		t.Errorf("--chmod, twice: %v", c)
-	}
-	if s := parse(t, "-aSy", "--no-S", "--no-fuzzy").Session; s.Sparse || s.Fuzzy {
-		t.Errorf("not taken back: %+v", s)
-	}
-}
-
-// What was backed up is not deleted by the next run.
-func TestBackupsAreProtected(t *testing.T) {
-	for _, tt := range []struct{ flags, dest, rules string }{
-		{"-b", "h::m", "-r *~"},
-		{"-b --suffix=.o[1]", "h::m", `-r *.o\[1]`},
-		{"-b --exclude=*", "h::m", "- *\n-r *~"},
-		{"--backup-dir=a/b", "h::m", "-r /a/b\n-r /a"},
-		{"--backup-dir=a*b --suffix=x", "h:/d", `-r /a\*b`},
-		{"--backup-dir=../a", "h::m/d", ""},
-		{"--backup-dir=../../a", "h::m", "-r /a"}, // a daemon does not let it leave the module
-		{"--backup-dir=../d/a", "h:d", "-r /a"},
-		{"--backup-dir=../a", "h:", ""},
-		{"--backup-dir=./a", "h:", "-r /a"},
-		{"--backup-dir=/d/a", "h::m/d", "-r /a"},
-		{"--backup-dir=/da", "h::m/d", ""},
-		{"--backup-dir=/a", "h::m", "-r /a"},
-		{"--backup-dir=/d/../e", "h:/d", ""},
-	} {
-		c, err := Parse(append(strings.Fields(tt.flags), "--full", "-a", "--delete", "src", tt.dest), noEnv, nil)
-		if err != nil {
-			t.Errorf("%s: %v", tt.flags, err)
-			continue
-		}
-		scope, err := c.Filter.Root(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rules, err := scope.Wire(32, false)
-		if got := strings.Join(rules, "\n"); err != nil || got != tt.rules {
-			t.Errorf("%s: rules %q (%v), want %q", tt.flags, got, err, tt.rules)
-		}
-		if c.Session.OmitDirTimes != (c.Session.BackupDir == "") {
-			t.Errorf("%s: times of directories", tt.flags)
-		}
-	}
-}
-
-func TestCompression(t *testing.T) {
-	type compression struct {
-		On     bool
-		Choice string
-		Level  int
-	}
-	for args, want := range map[string]compression{
-		"-a":                               {},
-		"-az":                              {true, "", 0},
-		"-a --compress":                    {true, "", 0},
-		"-az --no-z":                       {},
-		"-a --no-compress -z":              {true, "", 0},
-		"-a --zc=ZSTD":                     {true, "zstd", 0},
-		"-a --compress-choice lz4":         {true, "lz4", 0},
-		"-a --zc=zstd --no-compress":       {false, "zstd", 0},
-		"-az --zc=none":                    {},
-		"-a --zc=auto":                     {},
-		"-az --zc=lz4 --zc=auto":           {true, "", 0},
-		"-a --new-compress":                {true, "zlibx", 0},
-		"-a --new-compress --old-compress": {true, "zlib", 0},
-		"-a --zl=9":                        {true, "", 9},
-		"-a --compress-level=-3":           {true, "", -3},
-		"-a --zl=0":                        {true, "", 0},
-		"-a --zl=0 --zc=zlib":              {false, "zlib", 0},
-		"-a --new-compress --zl=0":         {false, "zlibx", 0},
-		"-a --zc=zlib --zl=999":            {true, "zlib", 999},
-	} {
-		s := parse(t, strings.Fields(args)...).Session
-		if got := (compression{s.Compress, s.CompressChoice, s.CompressLevel}); got != want {
-			t.Errorf("%s: %+v, want %+v", args, got, want)
-		}
-		if s.Incompressible != nil {
-			t.Errorf("%s: suffixes given", args)
-		}
-	}
-	for list, gz := range map[string]bool{"gz/jpg": true, "jpg": false, "": false} {
-		s := parse(t, "-az", "--skip-compress="+list).Session
-		if s.Incompressible == nil || s.Incompressible.Match("a.gz") != gz {
-			t.Errorf("--skip-compress=%s: a.gz is compressed: %v", list, gz)
 		}
 	}
 }
@@ -450,72 +345,6 @@ func TestUsageErrors(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: more than one line: %q", tt.args, err)
-		}
-	}
-}
-
-func TestHelpAndVersion(t *testing.T) {
-	for args, want := range map[string]Action{
-		"--help":        Help,
-		"-a --help a b": Help,
-		"-h":            Help,
-		"--version":     Version,
-		"-V":            Version,
-	} {
-		c, err := Parse(strings.Fields(args), noEnv, nil)
-		if err != nil || c.Action != want {
-			t.Errorf("%s: %+v, %v", args, c, err)
-		}
-	}
-	if c := parse(t, "-ah"); c.Action != Full || !c.Human {
-		t.Errorf("-ah is not human-readable: %+v", c)
-	}
-}
-
-// The usage names every flag that works and none that does not.
-func TestUsage(t *testing.T) {
-	f := newFlags(new(Config), noEnv, nil)
-	named := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^  ( ?-\S|    ).*`).FindAllString(Usage, -1) {
-		for _, name := range regexp.MustCompile(`(^|[ ,])(--?[A-Za-z0-9@-]+)`).FindAllStringSubmatch(m, -1) {
-			named[name[2]] = true
-		}
-	}
-	f.VisitAll(func(p *pflag.Flag) {
-		other := isOther(p.Name, p.Shorthand)
-		for _, name := range []string{"--" + p.Name, "-" + p.Shorthand} {
-			switch {
-			case name == "-" || len(name) == 3 || strings.HasPrefix(name, "--no-"):
-			case other && named[name]:
-				t.Errorf("usage offers %s, which is refused", name)
-			case !other && !named[name]:
-				t.Errorf("usage does not name %s", name)
-			}
-		}
-	})
-	for i, line := range strings.Split(Usage, "\n") {
-		if len(line) > 80 {
-			t.Errorf("usage line %d has %d columns: %s", i+1, len(line), line)
-		}
-	}
-	for _, status := range []string{"\n  0  ", "\n  1  ", "\n  2  ", "\n  3  ", "\n  4  ", "\n  5  ", "\n  130  "} {
-		if !strings.Contains(Usage, status) {
-			t.Errorf("usage does not explain exit status %q", status)
-		}
-	}
-}
-
-// What rsync knows is either taken or refused by name.
-func TestEveryFlagOfRsync(t *testing.T) {
-	f := newFlags(new(Config), noEnv, nil)
-	for _, name := range strings.Fields(rsyncFlags) {
-		if f.Lookup(name) == nil {
-			t.Errorf("--%s is unknown", name)
-		}
-	}
-	for _, short := range "vqcaRbudlLkKHpEAXogDtUNOJSnWxBeCfFmIT@yzP0iMhV468sr" {
-		if f.ShorthandLookup(string(short)) == nil {
-			t.Errorf("-%c is unknown", short)
 		}
 	}
 }
