@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -58,13 +57,6 @@ func TestPruneGetsTheOnlyConnection(t *testing.T) {
 		}
 		return waits
 	})
-	write(t, filepath.Join(dst, "d/extra"), "to be pruned")
-	root, err := f.resolve("d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.ask(context.Background(), func() { f.prunes = append(f.prunes, pruneJob{"d", root}) }); err != nil {
-		t.Fatal(err)
-	}
+	f.prune(t, filepath.Join(dst, "d/extra"))
 	waitFor(t, func() bool { return !exists(t, filepath.Join(dst, "d/extra")) })
 }

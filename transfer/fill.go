@@ -163,6 +163,7 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
 	if l.vanished || l.err != nil || len(l.failed) > 0 {
+		delete(e.refused, l.path)
 		e.unlock([]pruneJob{{path: l.path}})
 		e.guard.letPrune(l.path)
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.

@@ -1,6 +1,9 @@
 package transfer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
 // must be short while there are changes; a session for each directory would be dear.
@@ -69,4 +72,36 @@ func (e *Engine) unlock(clears []pruneJob) {
 			e.queue.Unlock(p.path)
 		}
 	}
+}
+
+// pruning reports whether a directory is still to be pruned, or being pruned: it is locked from its listing to the end of
+// the session. What the server would not delete is waited for by nobody.
+func (e *Engine) pruning() bool {
+	return len(e.prunes) > 0 || e.queue.Counts().Locks > 0 ||
+		slices.ContainsFunc(e.delayed, func(d delayed) bool { return d.prunes != nil && !d.kept })
+}
+
+// undeleted has the directories in which the server refused to delete something, and since when. They are tried again, so
+// none stays here for good.
+type undeleted map[string]time.Time
+
+// pruned notes how pruning directories ended.
+func (u undeleted) pruned(dirs []pruneJob, refused bool, now time.Time) {
+	for _, d := range dirs {
+		if _, was := u[d.path]; !refused {
+			delete(u, d.path)
+		} else if !was {
+			u[d.path] = now
+		}
+	}
+}
+
+// since is when the first of them was refused; zero: there is none.
+func (u undeleted) since() (first time.Time) {
+	for _, t := range u {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	return first
 }

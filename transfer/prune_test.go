@@ -1,11 +1,16 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsynctest"
 )
 
 // Rounds of pruning grow while nothing changes, and are small at once when something does.
@@ -62,4 +67,111 @@ func TestRoundsOfPruningGrowWhileNothingChanges(t *testing.T) {
 	size(minPruneRound) // there was a change in it
 	round(time.Millisecond)
 	size(2 * minPruneRound)
+}
+
+// pruned follows a source with the file d/file until nothing is left to do.
+func pruned(t *testing.T, dest, dst string, edit func(*Config)) *follower {
+	t.Helper()
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/file"), "content")
+	f := follow(t, src, dest, edit)
+	waitFor(t, func() bool { return f.now(t).Idle })
+	if !exists(t, filepath.Join(dst, "d/file")) {
+		t.Fatal("idle, and nothing was sent")
+	}
+	return f
+}
+
+// prune has d pruned, in which there is more than in the source.
+func (f *follower) prune(t *testing.T, extra string) {
+	t.Helper()
+	write(t, extra, "to be pruned")
+	root, err := f.resolve("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.ask(context.Background(), func() { f.prunes = append(f.prunes, pruneJob{"d", root}) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *follower) now(t *testing.T) Snapshot {
+	t.Helper()
+	s, err := f.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// What is gone here is at the destination until its directory has been pruned there. Before, the pass has not ended:
+// neither while a session prunes nor while the next one is waited for, after one that broke.
+func TestPassLastsUntilAllIsPruned(t *testing.T) {
+	_, dst, s := daemon(t, rsynctest.Config{})
+	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{})
+	f := pruned(t, relay.URL("m/dest"), dst, nil)
+	relay.Stop()
+	extra := filepath.Join(dst, "d/extra")
+	f.prune(t, extra)
+	passes := func(until func(Snapshot) bool) {
+		t.Helper()
+		waitFor(t, func() bool {
+			s := f.now(t)
+			if !s.Passing {
+				t.Fatalf("the pass has ended, and nothing is pruned: %+v", s)
+			}
+			return until(s)
+		})
+	}
+	passes(func(s Snapshot) bool { return s.Sessions > 0 })
+	broken := f.counters.retries.Load()
+	passes(func(Snapshot) bool {
+		relay.Cut()
+		return f.counters.retries.Load() > broken+3
+	})
+	relay.Go()
+	waitFor(t, func() bool { return !f.now(t).Passing })
+	if exists(t, extra) {
+		t.Error("the pass has ended, and something is left of what is gone here")
+	}
+}
+
+// A pass does not wait for what the destination refuses to delete, but that is known until it is gone.
+func TestRefusedDeletionIsKnown(t *testing.T) {
+	need.Root(t)
+	const nobody = 65534
+	url, dst, s := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
+		{Name: "m", Options: map[string]string{"uid": "65534", "gid": "65534"}},
+	}})
+	if err := os.Chmod(s.Dir("m"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	f := pruned(t, url, dst, func(c *Config) { c.Session.Owner, c.Session.Group, c.Session.Devices = false, false, false })
+	dir := filepath.Join(dst, "d/another's")
+	f.prune(t, filepath.Join(dir, "extra"))
+	waitFor(t, func() bool { s := f.now(t); return !s.Passing && !s.Undeleted.IsZero() })
+	since := f.now(t).Undeleted
+	again := func() {
+		if err := f.ask(context.Background(), func() {
+			for i := range f.delayed {
+				f.delayed[i].due = time.Now()
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sessions := f.counters.sessions.Load()
+	again()
+	waitFor(t, func() bool { return f.counters.sessions.Load() > sessions && !f.now(t).Passing })
+	if got := f.now(t).Undeleted; !got.Equal(since) {
+		t.Errorf("refused since %v, and a try later since %v", since, got)
+	}
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	waitFor(t, func() bool { s := f.now(t); return !s.Passing && s.Undeleted.IsZero() })
+	if exists(t, dir) {
+		t.Error("all is said to be deleted")
+	}
 }

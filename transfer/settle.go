@@ -113,8 +113,10 @@ func (e *Engine) rode(b *batch, i int, r *rsync.Report, news *known) {
 
 // settleDeletes takes what a session did not delete.
 func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
+	refused := false
 	for _, words := range r.DeleteErrors {
 		if !keptDirectory(words) {
+			refused = true
 			e.counters.refused.Add(1)
 			e.counters.failed.Add(1)
 		} else if e.guard != nil && (r.LimitHit || b.kind != prune && !b.deletes) {
@@ -131,9 +133,10 @@ func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
 	case e.guard != nil && r.LimitHit:
 		e.holdPrunes(b.clears, r.SkippedDeletes)
 	case len(r.DeleteErrors) > 0:
-		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears})
+		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears, kept: true})
 		fallthrough
 	case r.Complete:
+		e.refused.pruned(b.clears, refused, time.Now())
 		for _, p := range b.clears {
 			e.guard.letPrune(p.path)
 		}

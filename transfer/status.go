@@ -24,6 +24,7 @@ type Snapshot struct {
 	Most      int       // that may run
 	BytesLive int64     // of file data of running sessions
 	Held      *Held     // nil: no deletion is held
+	Undeleted time.Time // since then the destination refuses to delete something that is gone here; zero: nothing
 }
 
 // Failing is a path that is tried again and again.
@@ -73,7 +74,7 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 			Idle: e.idle(), Passing: e.passing(),
 			Paused: e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
-			BytesLive: e.counters.live.Load(), Held: e.heldNow(),
+			BytesLive: e.counters.live.Load(), Held: e.heldNow(), Undeleted: e.refused.since(),
 		}
 		s.Oldest, _ = e.queue.Oldest()
 		for p, f := range e.queue.Failing() {
@@ -86,9 +87,9 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 }
 
 // passing reports whether a pass is under way, or about to begin: a tree that is queued as a change is neither seen by
-// Trees before it is taken nor in work before it is listed.
+// Trees before it is taken nor in work before it is listed. What is gone here goes there at its very end.
 func (e *Engine) passing() bool {
-	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || len(e.prunes) > 0 || e.queue.Bulk() > 0 ||
+	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || e.queue.Bulk() > 0 || e.pruning() ||
 		e.moves.underWay() || e.gathering.holds() {
 		return true
 	}

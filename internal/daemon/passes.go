@@ -73,7 +73,7 @@ func (p *present) passesGoOn() bool {
 func (p *present) settledUpTo(snap transfer.Snapshot, compared time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if snap.Oldest.IsZero() && snap.Held == nil {
+	if snap.Oldest.IsZero() && snap.Held == nil && snap.Undeleted.IsZero() {
 		p.settled = compared
 	}
 	return p.settled

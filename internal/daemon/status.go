@@ -189,8 +189,12 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	if !snap.Oldest.IsZero() {
 		st.InSyncUpTo = snap.Oldest
 	}
+	// Directories to prune are nobody's change.
 	if h := snap.Held; h != nil && h.Since.Before(st.InSyncUpTo) {
-		st.InSyncUpTo = h.Since // directories to prune are nobody's change
+		st.InSyncUpTo = h.Since
+	}
+	if u := snap.Undeleted; !u.IsZero() && u.Before(st.InSyncUpTo) {
+		st.InSyncUpTo = u
 	}
 }
 

@@ -37,21 +37,34 @@ func inSync(t *testing.T, socket string) control.Status {
 	return st
 }
 
-// Once the service says that all that changed before a moment has arrived, it has. Nothing but passes tells it.
+// Once the service says that all that changed before a moment has arrived, it has. Nothing but passes tells it. A
+// destination that is far away shows each step that would be taken for the last one too early.
 func TestPassesFindChanges(t *testing.T) {
-	for name, edit := range map[string]func(*Config){
-		"with a catalogue": func(c *Config) { c.StateDir = t.TempDir() },
-		"without":          func(*Config) {},
+	t.Parallel()
+	for name, c := range map[string]struct{ catalogue, far bool }{
+		"with a catalogue": {catalogue: true}, "without": {},
+		"with a catalogue, far away": {catalogue: true, far: true}, "without, far away": {far: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			src := t.TempDir()
+			t.Parallel()
+			src, state := t.TempDir(), ""
+			if c.catalogue {
+				state = t.TempDir()
+			}
+			faults := rsynctest.Faults{}
+			if c.far {
+				faults.Delay = 50 * time.Millisecond
+			}
 			for i := range 200 {
 				treetest.Write(t, src, treetest.File(fmt.Sprintf("d%d/f%d", i%20, i), "first"))
 			}
 			s := rsynctest.Daemon(t, rsynctest.Config{})
 			dst := filepath.Join(s.Dir("m"), "dest")
+			relay := rsynctest.Proxy(t, s.Addr(), faults)
 			log := &lines{}
-			socket, _ := start(t, src, s.URL("m/dest"), byPasses, edit, func(c *Config) { c.Log = notify.Logger(log, level()) })
+			socket, _ := start(t, src, relay.URL("m/dest"), byPasses, func(c *Config) {
+				c.StateDir, c.Log = state, notify.Logger(log, level())
+			})
 			waitFor(t, "the socket is there", func() bool { return answers(socket) })
 			for round := range 4 {
 				st := inSync(t, socket)
