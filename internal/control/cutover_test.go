@@ -160,9 +160,11 @@ func TestCutoverClientGone(t *testing.T) {
 
 // A client that is there and does not read is as good as gone, and keeps nobody waiting.
 func TestCutoverClientStopped(t *testing.T) {
-	why := make(chan error, 1)
+	why, stopped := make(chan error, 1), make(chan struct{})
 	path, _ := start(t, cutter{steady(),
 		func(ctx context.Context, _ cutover.Plan, emit func(cutover.Event)) (*cutover.Report, error) {
+			emit(cutover.Event{})
+			<-stopped // a client that still reads must not miss what comes faster than it is told
 			for ctx.Err() == nil {
 				emit(cutover.Event{Text: strings.Repeat("x", 64<<10)})
 			}
@@ -170,6 +172,7 @@ func TestCutoverClientStopped(t *testing.T) {
 			return &cutover.Report{}, nil
 		}})
 	begin(t, path)
+	close(stopped)
 	select {
 	case err := <-why:
 		if !errors.Is(err, errLost) {
