@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
@@ -138,7 +139,12 @@ func (w *Watcher) probeFiles(files []*written) []*written {
 // probe finds out whether anybody has the file at path open for writing.
 func (w *Watcher) probe(path string) verdict {
 	// Merely opening a fifo or a device does something to whoever uses it.
-	if st, _, err := w.config.Root.Stat(path); err != nil || !st.IsRegular() {
+	st, _, err := w.config.Root.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// Where it is now, with the directory that it is in perhaps and still being written, is told by an event to come.
+		return gone
+	case err != nil || !st.IsRegular():
 		return idle
 	}
 	f, err := w.config.Root.Open(path)
@@ -146,8 +152,10 @@ func (w *Watcher) probe(path string) verdict {
 	case err == nil:
 	case errors.Is(err, scan.ErrBusy): // a write lease
 		return busy
+	case errors.Is(err, fs.ErrNotExist):
+		return gone
 	default:
-		return idle // gone, not regular, or not to be read: the transfer will find out
+		return idle // not regular any more, or not to be read: the transfer will find out
 	}
 	defer f.Close()
 	written, err := f.Written()

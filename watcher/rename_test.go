@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,52 @@ func toldOf(t *testing.T, setup, step func(place)) string {
 		t.Errorf("not covered: %q", missed)
 	}
 	return strings.Join(told, ", ")
+}
+
+// It is looked whether a file is still being written before its directory's rename has been read. What is found under the
+// old name then, nothing, does not mean that nobody writes.
+func TestRenameWhileTheWriterIsLookedFor(t *testing.T) {
+	p := place{t, t.TempDir()}
+	p.mkdir("d/e")
+	var hold atomic.Bool
+	held, goOn := make(chan struct{}), make(chan struct{})
+	w := newWatch(t, p.dir, never, func(inner *Watcher) {
+		inner.config.Renamed = func(r queue.Rename) { t.Errorf("told: %+v", r) }
+		inner.hooks.beforeRead = func() {
+			if hold.Load() {
+				held <- struct{}{}
+				<-goOn
+			}
+		}
+	})
+	w.start()
+	w.isReady()
+	p.open("d/e/f")
+	w.reads(1)
+	hold.Store(true)
+	w.Stats() // wakes the reader
+	<-held
+	p.mv("d", "g")
+	for looked := 0; looked == 0; {
+		w.Watcher.mu.Lock()
+		if len(w.writing.files) == 0 {
+			looked = 1
+		}
+		for _, f := range w.writing.files {
+			w.writing.at(f, time.Now())
+		}
+		w.Watcher.mu.Unlock()
+		looked += len(w.probeFiles(nil))
+	}
+	if got := w.take(); len(got) > 0 {
+		t.Errorf("emitted before the rename was read: %v", got)
+	}
+	hold.Store(false)
+	close(goOn)
+	w.sync()
+	if got := names(w.take()); !slices.Contains(got, "path d") || !slices.Contains(got, "tree g") {
+		t.Errorf("emitted %q", got)
+	}
 }
 
 // A rename of what was made a moment ago is told only when what it was made in has been.

@@ -40,9 +40,10 @@ type written struct {
 type verdict uint8
 
 const (
-	idle    verdict = iota // nobody has it open for writing, or it is no regular file, or it is gone
+	idle    verdict = iota // nobody has it open for writing, or it is no regular file
 	busy                   // somebody has
 	unclear                // it cannot be found out
+	gone                   // there is nothing of this name
 )
 
 // writers has the files that may be open for writing. One IN_CLOSE_WRITE ends the wait of most. The probes are for what
@@ -129,7 +130,7 @@ func (s *writers) probed(f *written, v verdict, now time.Time) bool {
 	}
 	late := !f.reported && now.Sub(f.since) >= s.maxDelay
 	switch {
-	case v == idle, v == unclear && (late || now.Sub(f.last) >= quiet):
+	case v == idle, v == unclear && (late || now.Sub(f.last) >= quiet), v == gone && (late || f.reported):
 		delete(s.files, f.fileKey)
 		return true
 	case v == unclear:

@@ -273,6 +273,20 @@ func TestUnclearFileIsReportedWhenQuiet(t *testing.T) {
 	}
 }
 
+// An event tells why a file is gone, unless it was dropped.
+func TestGoneFileIsLeftToItsEvent(t *testing.T) {
+	s := newWriters(t)
+	s.changed(s.dir, []byte("f"), s.now, true)
+	if reports, _ := s.run(gone, time.Hour); !slices.Equal(reports, []time.Duration{s.maxDelay}) || len(s.files) != 0 {
+		t.Errorf("reports after %v, %d files held", reports, len(s.files))
+	}
+	s.changed(s.dir, []byte("f"), s.now, true)
+	s.run(busy, time.Hour)
+	if reports, _ := s.run(gone, 2*idleProbe); len(reports) != 1 || len(s.files) != 0 {
+		t.Errorf("after it was reported: reports after %v, %d files held", reports, len(s.files))
+	}
+}
+
 func TestHeldFilesAreBounded(t *testing.T) {
 	s := newWriters(t)
 	for i := range maxWriting {
@@ -302,7 +316,7 @@ func TestProbeOnEveryKind(t *testing.T) {
 	_, err = unix.InotifyAddWatch(opened, p.at("fifo"), unix.IN_OPEN)
 	ok(t, err)
 	for name, want := range map[string]verdict{
-		"symlink": idle, "fifo": idle, "dir": idle, "none": idle, "none/below": idle, "file": idle, "open": busy,
+		"symlink": idle, "fifo": idle, "dir": idle, "none": gone, "none/below": gone, "file": idle, "open": busy,
 	} {
 		if got := w.probe(name); got != want {
 			t.Errorf("%s: %d, want %d", filepath.Base(name), got, want)
