@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +28,8 @@ type fault struct {
 	tmpfs  string            // mount options of a file system for the module; "" = a directory
 	module map[string]string // parameters
 	flags  []string
+	clock  bool           // the daemon's clock can be set
+	state  string         // mount options of a file system for the state directory; "" = none
 	ignore treetest.Field // what the destination cannot have
 
 	begin, end func(t *testing.T, p *place)
@@ -36,6 +40,8 @@ type fault struct {
 // A place is where the trees are.
 type place struct {
 	src, module, dst string
+	state            string // the state directory
+	clock            string // the file with how far the daemon's clock is off
 	daemon           *rsynctest.Server
 	relay            *rsynctest.Relay
 }
@@ -96,6 +102,23 @@ var faults = []fault{
 		end:    func(t *testing.T, p *place) { must(t, os.Chown(p.dst, 65534, 65534)) },
 		words:  []string{"ermission denied", "not permitted"},
 	},
+	{
+		name: "clock set forward there", clock: true,
+		module: map[string]string{"timeout": "60"}, // which then seem to have passed
+		begin:  func(t *testing.T, p *place) { setClock(t, p, "+400d") },
+		end:    func(t *testing.T, p *place) { wasAt(t, p, 400) },
+	},
+	{
+		name: "clock set back there", clock: true,
+		module: map[string]string{"timeout": "60"},
+		begin:  func(t *testing.T, p *place) { setClock(t, p, "-400d") },
+		end:    func(t *testing.T, p *place) { wasAt(t, p, -400) },
+	},
+	{
+		name: "full here", state: "size=8m",
+		begin: func(t *testing.T, p *place) { fill(t, filepath.Join(p.state, "ballast")) },
+		end:   func(t *testing.T, p *place) { must(t, os.Remove(filepath.Join(p.state, "ballast"))) },
+	},
 }
 
 // Whatever keeps the destination from taking changes, syncd says so in a few lines, goes on trying, and all is equal
@@ -110,7 +133,7 @@ func TestFaultsThatPass(t *testing.T) {
 }
 
 func (f *fault) run(t *testing.T) {
-	if f.tmpfs != "" || f.ignore != 0 {
+	if f.tmpfs != "" || f.state != "" || f.ignore != 0 {
 		need.Root(t)
 	}
 	dir := t.TempDir()
@@ -122,9 +145,13 @@ func (f *fault) run(t *testing.T) {
 	if f.tmpfs != "" {
 		mount(t, p.module, f.tmpfs)
 	}
-	p.daemon = rsynctest.Daemon(t, rsynctest.Config{
-		Modules: []rsynctest.Module{{Name: "m", Path: p.module, Options: f.module}},
-	})
+	config := rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: p.module, Options: f.module}}}
+	if f.clock {
+		p.clock = filepath.Join(dir, "clock")
+		setClock(t, p, "+0")
+		config.Rsync = underClock(t, dir, p.clock)
+	}
+	p.daemon = rsynctest.Daemon(t, config)
 	p.relay = rsynctest.Proxy(t, p.daemon.Addr(), rsynctest.Faults{})
 
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -137,7 +164,14 @@ func (f *fault) run(t *testing.T) {
 	}
 	change()
 	many(t, filepath.Join(p.src, "old"), 40) // to be deleted
-	s := follow(t, p.src, p.dst, p.relay.URL("m/dest"), append([]string{"--log-level=debug"}, f.flags...)...)
+	flags := append([]string{"--log-level=debug"}, f.flags...)
+	if f.state != "" {
+		p.state = filepath.Join(dir, "state")
+		must(t, os.Mkdir(p.state, 0o700))
+		mount(t, p.state, f.state)
+		flags = append(flags, "--state-dir="+p.state)
+	}
+	s := follow(t, p.src, p.dst, p.relay.URL("m/dest"), flags...)
 	s.options.Ignore |= f.ignore
 	s.converged()
 
@@ -211,6 +245,22 @@ func mount(t *testing.T, dir, options string) {
 	})
 }
 
+// fill makes a file that leaves no room on its file system.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	for size := 1 << 20; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // remount changes a mount as soon as nothing is in the way, such as a file that is open for writing.
 func remount(t *testing.T, dir, options string) {
 	t.Helper()
@@ -220,6 +270,40 @@ func remount(t *testing.T, dir, options string) {
 		}
 		return nil
 	}, nil))
+}
+
+// underClock returns an rsync that reads from a file how far its clock is off.
+func underClock(t *testing.T, dir, clock string) string {
+	t.Helper()
+	need.Program(t, "faketime")
+	script := fmt.Sprintf(`#!/bin/sh
+preload=$(faketime -f +0 printenv LD_PRELOAD) || exit
+export LD_PRELOAD="$preload" FAKETIME_TIMESTAMP_FILE=%q FAKETIME_NO_CACHE=1 NO_FAKE_STAT=1 FAKE_UTIME=0
+exec %q "$@"
+`, clock, rsynctest.Rsync(t))
+	path := filepath.Join(dir, "rsync")
+	must(t, os.WriteFile(path, []byte(script), 0o755))
+	return path
+}
+
+func setClock(t *testing.T, p *place, offset string) {
+	t.Helper()
+	must(t, os.WriteFile(p.clock, []byte(offset+"\n"), 0o644))
+}
+
+// wasAt waits for the daemon to have been so many days off, and sets it right.
+func wasAt(t *testing.T, p *place, days int) {
+	t.Helper()
+	there := time.Now().AddDate(0, 0, days)
+	must(t, await(func() error {
+		for _, d := range []time.Time{there, there.Add(-time.Hour)} { // it may have been the day before
+			if strings.Contains(p.daemon.Log(), d.Format("2006/01/02")) {
+				return nil
+			}
+		}
+		return fmt.Errorf("nothing of %s in the daemon's log", there.Format(time.DateOnly))
+	}, nil))
+	setClock(t, p, "+0")
 }
 
 // signal sends sig to the daemon and those that serve its connections.
