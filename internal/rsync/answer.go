@@ -22,9 +22,9 @@ type item struct {
 	hasXattr bool // there is such a question, if only for none
 }
 
-// request reads what follows an index and answers it.
-func (x *exchange) request(n int32) error {
-	it := item{ndx: n, flags: itemTransfer, basis: basisDefault}
+// item reads what follows an index. The entry is nil if it is of none: a sign of life.
+func (x *exchange) item(n int32) (it item, e *flist.Entry, err error) {
+	it = item{ndx: n, flags: itemTransfer, basis: basisDefault}
 	if x.protocol >= 29 {
 		it.flags = x.r.Uint16()
 		if it.flags&itemBasisFollows != 0 {
@@ -34,30 +34,44 @@ func (x *exchange) request(n int32) error {
 			it.xname = x.r.Vstring(maxXname)
 		}
 		if err := x.r.Err(); err != nil {
-			return err
+			return it, nil, err
 		}
 	}
 	if n < 0 || int(n) >= len(x.order) {
 		if x.protocol == 29 && int(n) == len(x.order) && it.flags == itemIsNew {
-			return nil // keep-alive of protocol 29 (2.6)
+			return it, nil, nil // keep-alive of protocol 29 (2.6)
 		}
-		return wire.Errorf("index %d of a list of %d entries", n, len(x.order))
+		return it, nil, wire.Errorf("index %d of a list of %d entries", n, len(x.order))
 	}
 	it.place = int(x.order[n])
-	e := &x.b.Entries[it.place]
+	e = &x.b.Entries[it.place]
 	if err := x.askedValues(&it, e); err != nil {
+		return it, nil, err
+	}
+	if it.flags&itemTransfer != 0 && !regular(e.Mode) {
+		return it, nil, wire.Errorf("data of %q asked for, whose mode is %#o", e.Path, e.Mode)
+	}
+	return it, e, nil
+}
+
+// note records an item that asks for no data.
+func (x *exchange) note(it *item, e *flist.Entry) {
+	x.announce(it, e)
+	if f := ItemFlags(it.flags); f&ItemLocal != 0 && f&ItemLink != 0 {
+		x.results[it.place].Link = it.xname
+	}
+}
+
+// request reads what follows an index and answers it.
+func (x *exchange) request(n int32) error {
+	it, e, err := x.item(n)
+	if e == nil {
 		return err
 	}
 	if it.flags&itemTransfer == 0 {
-		x.announce(&it, e)
-		if f := ItemFlags(it.flags); f&ItemLocal != 0 && f&ItemLink != 0 {
-			x.results[it.place].Link = it.xname
-		}
+		x.note(&it, e)
 		x.echo(&it)
 		return nil
-	}
-	if !regular(e.Mode) {
-		return wire.Errorf("data of %q asked for, whose mode is %#o", e.Path, e.Mode)
 	}
 	if x.phase >= 2 {
 		return wire.Errorf("data of %q asked for after the last phase of requests", e.Path)
@@ -75,6 +89,32 @@ func (x *exchange) request(n int32) error {
 		return err
 	}
 	return x.answer(&it, e, h)
+}
+
+// late reads what follows an index after the last phase. When a name of a hard-link group was asked for and not sent, or
+// failed verification once, the server goes on with the group's other names as soon as it knows, which may be then: it
+// says that it linked them, or asks for the next one, which nobody can answer any more (7.7).
+func (x *exchange) late(n int32) error {
+	it, e, err := x.item(n)
+	if e == nil {
+		return err
+	}
+	asks := it.flags&itemTransfer != 0
+	if !asks {
+		x.note(&it, e)
+	}
+	if asks || it.hasXattr {
+		x.results[it.place].State, x.results[it.place].Err = Changed, ErrChanged
+	}
+	if !asks || x.opts.DryRun {
+		return nil
+	}
+	h, err := delta.ReadHead(x.r, x.protocol, x.checksum.Hash.Size())
+	if err != nil {
+		return err
+	}
+	x.skipSums(h)
+	return x.r.Err()
 }
 
 // requests returns how often the data of an entry was asked for.

@@ -274,7 +274,9 @@ func (x *exchange) awaitDone() error {
 		case wire.NdxDelStats:
 			x.deleteStats()
 		default:
-			return wire.Errorf("index %d where the session's end was due", n)
+			if err := x.late(n); err != nil {
+				return err
+			}
 		}
 	}
 }

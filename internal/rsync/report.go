@@ -192,14 +192,15 @@ func (x *exchange) settle(r *Report) {
 			res.State = Acked
 		}
 	}
-	x.spreadChange()
+	x.spreadChange(r.Complete)
+	x.doubtLinks()
 }
 
 // acknowledged reports whether a server acknowledges entries like this (9.1).
 func acknowledged(e *flist.Entry) bool { return e.Mode != 0 && !isDir(e.Mode) }
 
 // spreadChange makes all names of a file that changed while it was sent Changed: only one of them was asked for.
-func (x *exchange) spreadChange() {
+func (x *exchange) spreadChange(complete bool) {
 	var changed map[int32]error
 	for i := range x.results {
 		if l := x.b.Entries[i].Link; l > 0 && x.results[i].State == Changed {
@@ -213,8 +214,33 @@ func (x *exchange) spreadChange() {
 		return
 	}
 	for i := range x.results {
-		if err, ok := changed[x.b.Entries[i].Link]; ok && x.results[i].State == Acked {
+		err, ok := changed[x.b.Entries[i].Link]
+		if s := x.results[i].State; ok && (s == Acked || complete && s == Pending) {
 			x.results[i].State, x.results[i].Err = Changed, err
+		}
+	}
+}
+
+// doubtLinks takes back what was concluded of names of an inode of which another name came to nothing: a server that did
+// not get the content for one of them makes no others, and has no word for that. What it linked, it has told.
+func (x *exchange) doubtLinks() {
+	var broken map[int32]bool
+	for i := range x.results {
+		l, s := x.b.Entries[i].Link, x.results[i].State
+		if l == 0 || s == Acked || s == Changed {
+			continue
+		}
+		if broken == nil {
+			broken = make(map[int32]bool)
+		}
+		broken[l] = true
+	}
+	if broken == nil || x.opts.acks() {
+		return // each is acknowledged by name
+	}
+	for i := range x.results {
+		if res := &x.results[i]; res.State == Acked && broken[x.b.Entries[i].Link] && res.Link == "" && x.asked[i]&askedSent == 0 {
+			res.State = Pending
 		}
 	}
 }
