@@ -140,7 +140,7 @@ func New(c Config) (*Engine, error) {
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
 		gathering: newGathering(), refused: undeleted{},
-		sending:   map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
+		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {
 		e.cfg.tuning = defaults
