@@ -123,7 +123,7 @@ func TestLimiterAfterRest(t *testing.T) {
 		r := newRecorder()
 		w := New(rate).Writer(t.Context(), r)
 		for i := range 50 {
-			time.Sleep(time.Duration(i) * 13 * time.Millisecond)
+			<-time.After(time.Duration(i) * 13 * time.Millisecond)
 			if n, err := w.Write(make([]byte, rate/4)); n != rate/4 || err != nil {
 				t.Fatalf("wrote %d, %v", n, err)
 			}
@@ -150,7 +150,7 @@ func TestSessionsShareTheRate(t *testing.T) {
 		// Among them one that says little and wants to be heard soon.
 		little := l.Writer(ctx, io.Discard)
 		for ctx.Err() == nil {
-			time.Sleep(50 * time.Millisecond)
+			<-time.After(50 * time.Millisecond)
 			begin := time.Now()
 			_, err := little.Write(make([]byte, 100))
 			if waited := time.Since(begin); err == nil && waited > sessions*5*time.Millisecond {
@@ -183,7 +183,7 @@ func TestSetWhileRunning(t *testing.T) {
 				t.Errorf("Limit: %d, want %d", l.Limit(), rate)
 			}
 			from := time.Since(r.start)
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			synctest.Wait()
 			r.mu.Lock()
 			checkMean(t, fmt.Sprintf("setting %d", i), r.between(from, from+10*time.Second), 10*rate)
@@ -210,7 +210,7 @@ func TestSetOften(t *testing.T) {
 		wg.Go(func() {
 			for rate := int64(low); ctx.Err() == nil; rate ^= low ^ high {
 				l.Set(rate)
-				time.Sleep(20 * time.Millisecond)
+				<-time.After(20 * time.Millisecond)
 			}
 		})
 		wg.Wait()
@@ -236,7 +236,7 @@ func TestSetWakesThoseWhoWait(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			l.Set(rate)
 			begin := time.Now()
 			wg.Wait()
@@ -273,7 +273,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 					t.Errorf("wrote %d, %v; want less than a second's worth and the cause", n, err)
 				}
 			})
-			time.Sleep(500 * time.Millisecond)
+			<-time.After(500 * time.Millisecond)
 			begin := time.Now()
 			cancel(stop)
 			synctest.Wait()

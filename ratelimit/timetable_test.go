@@ -191,7 +191,7 @@ func TestRun(t *testing.T) {
 	loc := location(t, "Europe/Berlin")
 	synctest.Test(t, func(t *testing.T) {
 		// The day before the clock goes forward, in the first spring of the bubble's time.
-		time.Sleep(time.Until(time.Date(2000, 3, 25, 12, 0, 30, 0, loc)))
+		<-time.After(time.Until(time.Date(2000, 3, 25, 12, 0, 30, 0, loc)))
 		table := timetable(t, "08:00-23:00=4,23:00-08:00=0", loc)
 		var l Limiter
 		stop := errors.New("stop")
@@ -200,7 +200,7 @@ func TestRun(t *testing.T) {
 		go func() { done <- table.Run(ctx, &l) }()
 		check := func(at time.Time, want int64) {
 			t.Helper()
-			time.Sleep(time.Until(at))
+			<-time.After(time.Until(at))
 			synctest.Wait()
 			if l.Limit() != want {
 				t.Errorf("at %v: %d, want %d", at, l.Limit(), want)

@@ -20,13 +20,13 @@ func TestMeter(t *testing.T) {
 		expect(0)
 		m.Add(500)
 		expect(500) // of less than a second nothing is made up
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		expect(50)
 		// A steady stream is its rate, from the first minute on.
 		m = Meter{}
 		for i := range 200 {
 			m.Add(100)
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			if i > 2 {
 				if got := m.Rate(); math.Abs(got-100) > 2 {
 					t.Fatalf("after %d s: %v a second", i, got)
@@ -34,17 +34,17 @@ func TestMeter(t *testing.T) {
 			}
 		}
 		// It fades within a minute, and is gone however long it takes.
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		if got := m.Rate(); math.Abs(got-50) > 2 {
 			t.Errorf("after half a minute of silence: %v", got)
 		}
-		time.Sleep(32 * time.Second)
+		<-time.After(32 * time.Second)
 		expect(0)
 		m.Add(60)
-		time.Sleep(1000 * time.Hour)
+		<-time.After(1000 * time.Hour)
 		expect(0)
 		m.Add(60)
-		time.Sleep(500 * time.Millisecond)
+		<-time.After(500 * time.Millisecond)
 		expect(60 / 60.5)
 	})
 }

@@ -24,7 +24,7 @@ func TestWarningsAreFewAndNotRepeated(t *testing.T) {
 			t.Errorf("%d lines in no time:\n%.1000s", lines, log.String())
 		}
 		log.Reset()
-		time.Sleep(noteEvery)
+		<-time.After(noteEvery)
 		n.say("unlink(0) failed")
 		for _, want := range []string{"unlink(0)", "count=999500"} {
 			if !strings.Contains(log.String(), want) {

@@ -77,7 +77,7 @@ func TestServersTimeout(t *testing.T) {
 		p.mu.Lock()
 		said := p.heard.Len()
 		p.mu.Unlock()
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		p.mu.Lock()
 		alive := bytes.Count(p.heard.Bytes()[said:], []byte{0, 0, 0, 7})
 		p.mu.Unlock()
@@ -226,7 +226,7 @@ func patient(t *testing.T, o rsync.Options, setup, after string) (took time.Dura
 type slow struct{}
 
 func (slow) Read(p []byte) (int, error) {
-	time.Sleep(time.Second)
+	<-time.After(time.Second)
 	return min(len(p), 32<<10), nil
 }
 func (slow) Size() int64  { return 100 << 20 }

@@ -34,7 +34,7 @@ func TestStandingErrorOnceAMinute(t *testing.T) {
 		log, expect := limited("target")
 		for i := range 150 { // a second each
 			log.Error("cannot connect", "target", "h", "err", fmt.Errorf("port %d", i))
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		expect(t,
 			`<3>cannot connect target=h err="port 0"`,
@@ -133,7 +133,7 @@ func TestManyErrors(t *testing.T) {
 			if n := len(h.shared.errors); n > limitMost {
 				t.Fatalf("%d are remembered", n)
 			}
-			time.Sleep(time.Microsecond)
+			<-time.After(time.Microsecond)
 		}
 		if n := len(h.shared.errors); n < limitMost/2 {
 			t.Errorf("only %d are remembered", n)

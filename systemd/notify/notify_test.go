@@ -53,26 +53,26 @@ func TestStatusIsSentOnChangeAndOnceASecond(t *testing.T) {
 		n.Status("a")
 		n.Status("b")
 		n.Status("c")
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		r.expect(t, "0.0 STATUS=a", "1.0 STATUS=c")
 
 		n.Status("c")
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		r.expect(t)
 
 		// Another one and back before it is due.
 		n.Status("d")
 		n.Status("e")
 		n.Status("d")
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		r.expect(t, "10.0 STATUS=d")
 
 		// A stream of changes.
 		for i := range 10 {
 			n.Status(fmt.Sprint(i))
-			time.Sleep(300 * time.Millisecond)
+			<-time.After(300 * time.Millisecond)
 		}
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		r.expect(t, "15.0 STATUS=0", "16.0 STATUS=3", "17.0 STATUS=6", "18.0 STATUS=9")
 	})
 }
@@ -91,10 +91,10 @@ func TestStates(t *testing.T) {
 		n.Status("starting")
 		n.Status("live")
 		n.Ready()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		n.Stopping()
 		n.Status("2 transfers left")
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		r.expect(t, "0.0 STATUS=starting", "0.0 READY=1 STATUS=live", "60.0 STOPPING=1", "60.0 STATUS=2 transfers left")
 
 		n.Reloading()

@@ -21,15 +21,15 @@ func TestWatchdogFollowsTheLoop(t *testing.T) {
 		// The loop calls as often as it is told to and never again after 17 s.
 		for range 4 {
 			w.Alive()
-			time.Sleep(w.Every() - time.Second)
+			<-time.After(w.Every() - time.Second)
 		}
 		w.Alive() // at 16 s
-		time.Sleep(time.Minute + time.Second)
+		<-time.After(time.Minute + time.Second)
 		r.expect(t, "0.0 WATCHDOG=1", "5.0 WATCHDOG=1", "10.0 WATCHDOG=1", "15.0 WATCHDOG=1", "20.0 WATCHDOG=1", "25.0 WATCHDOG=1")
 
 		// It comes back before systemd has had enough.
 		w.Alive()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		r.expect(t, "80.0 WATCHDOG=1")
 		cancel()
 		<-ended
@@ -42,10 +42,10 @@ func TestWatchdogWithSlowLoop(t *testing.T) {
 		r := newRecorder()
 		w := newWatchdog(4*time.Second, r.send)
 		go w.Run(t.Context())
-		time.Sleep(3500 * time.Millisecond)
+		<-time.After(3500 * time.Millisecond)
 		r.take()
 		for range 10 {
-			time.Sleep(4 * time.Second)
+			<-time.After(4 * time.Second)
 			w.Alive()
 		}
 		// Each call is proof for two seconds.
