@@ -138,7 +138,7 @@ func (w *Watcher) changedFile(n *node, dir string, e event) {
 	if e.mask&(unix.IN_CREATE|unix.IN_MODIFY) == 0 {
 		return
 	}
-	if !w.writing.changed(n, e.name, time.Now(), e.mask&unix.IN_CREATE != 0) {
+	if !w.writing.changed(n, e.name, time.Now(), w.caughtUp, e.mask&unix.IN_CREATE != 0) {
 		w.emit(queue.Item{Kind: queue.Path, Path: scan.Join(dir, string(e.name))})
 		return
 	}

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"sync"
+	"time"
 
 	"github.com/syncd/syncd/internal/queue"
 )
@@ -16,6 +17,7 @@ type group struct {
 	found   bool // root is a directory
 	foreign bool // root is on another file system
 
+	after      time.Time // what it is for happened later
 	seq        uint64
 	open       int // directories still to be looked at
 	prev, next *group
@@ -121,6 +123,7 @@ func (l *groupList) release() {
 
 // watchBelow starts a group at n.
 func (w *Watcher) watchBelow(n *node, g *group) {
+	g.after = w.caughtUp
 	w.groups.add(g)
 	w.tasks.push(task{n, g})
 }
@@ -182,6 +185,7 @@ func (w *Watcher) overflowed() {
 	g := &group{root: w.root, deep: true}
 	if w.repair.now != nil {
 		w.repair.after = g
+		g.after = w.caughtUp
 		w.groups.add(g)
 		return
 	}

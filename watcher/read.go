@@ -34,7 +34,7 @@ func (w *Watcher) read() error {
 		w.noteCaughtUp()
 		n, err := w.file.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			if w.wakeReader(time.Time{}) {
+			if w.readOn(time.Time{}) {
 				continue
 			}
 			return nil
@@ -46,9 +46,7 @@ func (w *Watcher) read() error {
 		if err := w.handleAll(buf[:n]); err != nil {
 			return err
 		}
-		if w.config.Renamed != nil {
-			w.wakeReader(time.Now().Add(wakeAfter))
-		}
+		w.readOn(time.Now().Add(wakeAfter))
 	}
 }
 

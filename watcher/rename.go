@@ -14,36 +14,9 @@ const (
 	// one. The kernel queues them one right after the other; if there is none, the entry has left the tree.
 	halfWait = 2
 
-	// wakeAfter is how long after the last events the reader makes sure that there are no more: what was changed with them
-	// is older then than the time that it has caught up to, by more than the kernel's clock is coarse.
-	wakeAfter = 50 * time.Millisecond
-
 	// maxLooked bounds what is looked through to find out whether all is told of what was renamed.
 	maxLooked = 1024
 )
-
-// noteCaughtUp notes the time when there was nothing to read: what is read later happened after it.
-func (w *Watcher) noteCaughtUp() {
-	if w.config.Renamed == nil {
-		return
-	}
-	now := time.Now()
-	if waiting, err := unix.IoctlGetInt(w.fd, unix.TIOCINQ); err == nil && waiting == 0 {
-		w.caughtUp = now
-	}
-}
-
-// wakeReader sets the time when reading ends without events; the zero time is none. It returns false if Run has ended it
-// for good.
-func (w *Watcher) wakeReader(at time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.tasks.stopped {
-		return false
-	}
-	_ = w.file.SetReadDeadline(at)
-	return true
-}
 
 // readOtherHalf reads on if the last of the n bytes of events in buf are the first half of a rename. It returns how many
 // bytes have come.

@@ -92,10 +92,11 @@ func (w *Watcher) sendCookie() (*cookie, error) {
 
 // cookieRead reports what is held back, and has done closed when all directories known so far are watched.
 func (w *Watcher) cookieRead(c *cookie) {
-	for k := range w.writing.files {
+	for k, f := range w.writing.files {
 		if dir, ok := w.pathOf(k.dir); ok {
 			w.emit(queue.Item{Kind: queue.Path, Path: scan.Join(dir, k.name)})
 		}
+		f.after = w.caughtUp
 	}
 	w.groups.wait(c.done)
 }

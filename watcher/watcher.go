@@ -50,7 +50,8 @@ type Stats struct {
 	Rescans   int64    // items emitted because changes may have been missed, not because one was seen
 	Unwatched []string // directories that exist and could not be watched or listed, in no order
 
-	// UpTo is of a Scanner: what happened before has been compared. Zero: the first pass has not ended.
+	// UpTo is of a Watcher: what happened before has been emitted; once asked for, it is soon up to date, and a later call
+	// tells. Of a Scanner: what happened before has been compared; zero: the first pass has not ended.
 	UpTo time.Time
 }
 
@@ -61,8 +62,6 @@ type Watcher struct {
 	started chan struct{} // closed when fd is valid
 	ended   chan struct{} // closed when Run is about to return
 	running sync.Once
-
-	caughtUp time.Time // of the reader's goroutine: every event before has been handled
 
 	fd     int // the inotify instance, until closed
 	file   *os.File
@@ -77,6 +76,7 @@ type Watcher struct {
 	mu       sync.Mutex
 	emit     func(queue.Item)
 	root     *node
+	caughtUp time.Time         // every event before has been handled
 	wds      map[int32]*node   // every watch we know of, by its descriptor
 	aliases  map[int32][]*node // further places of the same directory: bind mounts
 	lastNode *node             // the directory of lastPath; nil after every drop
@@ -155,7 +155,6 @@ func (w *Watcher) run(ctx context.Context, emit func(queue.Item)) error {
 	}
 	// In the runtime's poller: reading costs no thread, and a deadline ends it.
 	w.fd, w.file, w.emit = fd, os.NewFile(uintptr(fd), "inotify"), emit
-	w.caughtUp = time.Now()
 	mounts, err := openMounts(w.config.Root)
 	if err != nil {
 		w.file.Close()
@@ -166,6 +165,7 @@ func (w *Watcher) run(ctx context.Context, emit func(queue.Item)) error {
 	close(w.started)
 
 	w.mu.Lock()
+	w.caughtUp = time.Now()
 	w.checkRootBy(rootEvery)
 	w.watchBelow(w.root, &group{root: w.root, initial: true})
 	w.mu.Unlock()
@@ -199,12 +199,13 @@ func (w *Watcher) run(ctx context.Context, emit func(queue.Item)) error {
 // pass that starts then.
 func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 
-// Stats returns the state now. Its cost grows with Unwatched only.
+// Stats returns the state now. Its cost grows with Unwatched and Writing only.
 func (w *Watcher) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Watches, s.Pending, s.Writing = len(w.wds), w.tasks.open, len(w.writing.files)
+	s.Watches, s.Pending, s.Writing, s.UpTo = len(w.wds), w.tasks.open, len(w.writing.files), w.upTo()
+	w.wakeReader(time.Now())
 	for n := range w.failed {
 		if path, ok := n.path(); ok {
 			s.Unwatched = append(s.Unwatched, path)

@@ -28,7 +28,8 @@ type fileKey struct {
 // A written is a file whose change has not been reported, because it may be open for writing.
 type written struct {
 	fileKey
-	since    time.Time // first unreported change
+	since    time.Time // when the first unreported change was read of
+	after    time.Time // that change happened later
 	last     time.Time // last change
 	wait     time.Duration
 	due      time.Time // of the next probe
@@ -55,11 +56,11 @@ type writers struct {
 	maxDelay time.Duration
 }
 
-// changed notes a change. It returns false when there is no room to hold it back.
-func (s *writers) changed(dir *node, name []byte, now time.Time, created bool) bool {
+// changed notes a change that happened later than after. It returns false when there is no room to hold it back.
+func (s *writers) changed(dir *node, name []byte, now, after time.Time, created bool) bool {
 	if f := s.files[fileKey{dir, string(name)}]; f != nil {
 		if f.reported {
-			f.since, f.reported = now, false
+			f.since, f.after, f.reported = now, after, false
 			f.wait = 0
 			s.schedule(f, now)
 		}
@@ -69,7 +70,7 @@ func (s *writers) changed(dir *node, name []byte, now time.Time, created bool) b
 	if len(s.files) >= maxWriting {
 		return false
 	}
-	f := &written{fileKey: fileKey{dir, string(name)}, since: now, last: now, created: created}
+	f := &written{fileKey: fileKey{dir, string(name)}, since: now, after: after, last: now, created: created}
 	s.files[f.fileKey] = f
 	s.schedule(f, now)
 	return true

@@ -206,7 +206,7 @@ func (s *writersTest) run(v verdict, d time.Duration) (reports []time.Duration, 
 
 func TestIdleFileIsReportedAtTheFirstProbe(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	if reports, probes := s.run(idle, time.Hour); !slices.Equal(reports, []time.Duration{firstProbe}) || probes != 1 {
 		t.Errorf("reports after %v, %d probes", reports, probes)
 	}
@@ -217,7 +217,7 @@ func TestIdleFileIsReportedAtTheFirstProbe(t *testing.T) {
 
 func TestBusyFileIsReportedAfterMaxDelay(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, false)
+	s.changed(s.dir, []byte("f"), s.now, s.now, false)
 	reports, probes := s.run(busy, time.Hour)
 	if !slices.Equal(reports, []time.Duration{s.maxDelay}) {
 		t.Errorf("reports after %v", reports)
@@ -232,7 +232,7 @@ func TestBusyFileIsReportedAfterMaxDelay(t *testing.T) {
 
 func TestNewBusyFileIsFollowedToItsEnd(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	reports, probes := s.run(busy, time.Hour)
 	if !slices.Equal(reports, []time.Duration{s.maxDelay}) {
 		t.Errorf("reports after %v", reports)
@@ -247,9 +247,9 @@ func TestNewBusyFileIsFollowedToItsEnd(t *testing.T) {
 
 func TestReportedFileThatChangesIsReportedAgain(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	s.run(busy, time.Hour)
-	s.changed(s.dir, []byte("f"), s.now, false)
+	s.changed(s.dir, []byte("f"), s.now, s.now, false)
 	if reports, _ := s.run(busy, s.maxDelay+time.Second); !slices.Equal(reports, []time.Duration{s.maxDelay}) {
 		t.Errorf("reports after %v", reports)
 	}
@@ -257,14 +257,14 @@ func TestReportedFileThatChangesIsReportedAgain(t *testing.T) {
 
 func TestUnclearFileIsReportedWhenQuiet(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	if reports, _ := s.run(unclear, time.Hour); !slices.Equal(reports, []time.Duration{quiet}) {
 		t.Errorf("reports after %v", reports)
 	}
 	start := s.now
 	var reports []time.Duration
 	for s.now.Sub(start) < s.maxDelay && len(reports) == 0 {
-		s.changed(s.dir, []byte("f"), s.now, false)
+		s.changed(s.dir, []byte("f"), s.now, s.now, false)
 		got, _ := s.run(unclear, quiet/2)
 		reports = append(reports, got...)
 	}
@@ -276,11 +276,11 @@ func TestUnclearFileIsReportedWhenQuiet(t *testing.T) {
 // An event tells why a file is gone, unless it was dropped.
 func TestGoneFileIsLeftToItsEvent(t *testing.T) {
 	s := newWriters(t)
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	if reports, _ := s.run(gone, time.Hour); !slices.Equal(reports, []time.Duration{s.maxDelay}) || len(s.files) != 0 {
 		t.Errorf("reports after %v, %d files held", reports, len(s.files))
 	}
-	s.changed(s.dir, []byte("f"), s.now, true)
+	s.changed(s.dir, []byte("f"), s.now, s.now, true)
 	s.run(busy, time.Hour)
 	if reports, _ := s.run(gone, 2*idleProbe); len(reports) != 1 || len(s.files) != 0 {
 		t.Errorf("after it was reported: reports after %v, %d files held", reports, len(s.files))
@@ -290,14 +290,14 @@ func TestGoneFileIsLeftToItsEvent(t *testing.T) {
 func TestHeldFilesAreBounded(t *testing.T) {
 	s := newWriters(t)
 	for i := range maxWriting {
-		if !s.changed(s.dir, fmt.Append(nil, i), s.now, true) {
+		if !s.changed(s.dir, fmt.Append(nil, i), s.now, s.now, true) {
 			t.Fatalf("%d refused", i)
 		}
 	}
-	if s.changed(s.dir, []byte("one more"), s.now, true) {
+	if s.changed(s.dir, []byte("one more"), s.now, s.now, true) {
 		t.Error("one more is held")
 	}
-	if !s.changed(s.dir, []byte("0"), s.now, false) {
+	if !s.changed(s.dir, []byte("0"), s.now, s.now, false) {
 		t.Error("a file that is held already is refused")
 	}
 }

@@ -33,7 +33,8 @@ type Status struct {
 	Started     time.Time `json:"started"`
 
 	// Everything that changed before InSyncUpTo is at the destination. Zero: the
-	// first pass has not ended. InSyncLag is derived from it by the server.
+	// first pass has not ended, or has left something undone. InSyncLag is derived
+	// from it by the server.
 	InSyncUpTo time.Time `json:"in_sync_up_to,omitzero"`
 	InSyncLag  *float64  `json:"in_sync_lag_seconds"` // null: never was
 

@@ -25,7 +25,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	}
 	t.held(s.Held)
 	if s.InSyncUpTo.IsZero() {
-		t.line("in sync", "not yet: the first pass has not ended")
+		t.line("in sync", "not yet: the first pass has not ended, or has left something undone")
 	} else {
 		t.line("in sync", "up to %s (%s ago)", t.clock(s.InSyncUpTo), t.age(s.InSyncUpTo))
 	}

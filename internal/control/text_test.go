@@ -104,7 +104,7 @@ func TestQuietStatusText(t *testing.T) {
 	}
 	want := `syncd     /a  ->  /b
 state     live for 0ms (since 2026-11-20 12:00:00)
-in sync   not yet: the first pass has not ended
+in sync   not yet: the first pass has not ended, or has left something undone
 backlog   nothing waits
 rate      0 B/s, 0 files/s in the last minute; no limit
 sessions  0 of 2

@@ -61,22 +61,11 @@ func passed(ctx context.Context, engine *transfer.Engine) error {
 	}
 }
 
-// passesGoOn reports whether passes are what changes are found by, and the first of them has ended.
+// passesGoOn reports whether the first pass has ended, by which changes are found that nothing else tells of.
 func (p *present) passesGoOn() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.settled.IsZero()
-}
-
-// settledUpTo is the moment before which every change is at the destination, where passes find changes: the begin of the
-// last one by whose end nothing was left to do. compared is Stats.UpTo of before snap.
-func (p *present) settledUpTo(snap transfer.Snapshot, compared time.Time) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if snap.Oldest.IsZero() && snap.Held == nil && snap.Undeleted.IsZero() {
-		p.settled = compared
-	}
-	return p.settled
+	return p.watch != nil && p.watch.scans() && !p.inSync.upTo.IsZero()
 }
 
 // passBegins notes what was done before a pass that is not the first one.

@@ -35,7 +35,7 @@ type present struct {
 	since   time.Time
 	engine  *transfer.Engine
 	watch   *watch
-	settled time.Time         // settledUpTo
+	inSync  inSync
 	before  transfer.Progress // of the pass that runs; zero: it is the first one
 	compare verify.Config     // how both sides are compared; it has no root
 }
@@ -56,7 +56,7 @@ func (p *present) runs(e *transfer.Engine, w *watch, c verify.Config) {
 	if p.engine != e {
 		p.before = transfer.Progress{}
 	}
-	p.engine, p.watch, p.settled, p.compare = e, w, time.Time{}, c
+	p.engine, p.watch, p.inSync, p.compare = e, w, inSync{}, c
 }
 
 // begins is runs of a watch that is not ready yet, unless something runs already.
@@ -72,7 +72,7 @@ func (p *present) begins(e *transfer.Engine, w *watch) {
 func (p *present) rewatched(w *watch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.watch, p.settled = w, time.Time{}
+	p.watch, p.inSync = w, inSync{}
 }
 
 // comparison is how both sides are compared by what runs now.
@@ -111,18 +111,16 @@ func (s *service) Status() control.Status {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	var compared time.Time
-	if w != nil && w.scans() {
-		compared = w.Stats().UpTo
+	var told time.Time
+	if w != nil {
+		told = w.Stats().UpTo
 	}
 	snap, err := e.Snapshot(ctx)
 	if err != nil {
 		return st
 	}
 	s.follow(&st, snap, e)
-	if w != nil && w.scans() {
-		st.InSyncUpTo = s.now.settledUpTo(snap, compared)
-	}
+	st.InSyncUpTo = s.now.inSyncUpTo(told, &snap)
 	return st
 }
 
@@ -180,21 +178,6 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 	st.Rates.Bytes = s.rate(p.Sent)
 	if snap.Passing {
 		st.Pass = s.now.pass(p, st.Since)
-		return
-	}
-	if st.Watch.Mode == string(watcher.Scan) {
-		return
-	}
-	st.InSyncUpTo = time.Now()
-	if !snap.Oldest.IsZero() {
-		st.InSyncUpTo = snap.Oldest
-	}
-	// Directories to prune are nobody's change.
-	if h := snap.Held; h != nil && h.Since.Before(st.InSyncUpTo) {
-		st.InSyncUpTo = h.Since
-	}
-	if u := snap.Undeleted; !u.IsZero() && u.Before(st.InSyncUpTo) {
-		st.InSyncUpTo = u
 	}
 }
 

@@ -25,8 +25,8 @@ import (
 // byPasses has a service find changes by passes, one soon after the other.
 func byPasses(c *Config) { c.Watch, c.ScanInterval = watcher.Scan, 50*time.Millisecond }
 
-// inSync waits until the service says that everything up to now is at the destination.
-func inSync(t *testing.T, socket string) control.Status {
+// isInSync waits until the service says that everything up to now is at the destination.
+func isInSync(t *testing.T, socket string) control.Status {
 	t.Helper()
 	var st control.Status
 	now := time.Now()
@@ -67,7 +67,7 @@ func TestPassesFindChanges(t *testing.T) {
 			})
 			waitFor(t, "the socket is there", func() bool { return answers(socket) })
 			for round := range 4 {
-				st := inSync(t, socket)
+				st := isInSync(t, socket)
 				if diff := treetest.Diff(treetest.Snapshot(t, src, plain), treetest.Snapshot(t, dst, plain)); diff != "" {
 					t.Fatalf("round %d: %s", round, diff)
 				}
@@ -97,8 +97,8 @@ func TestPassOfNothingIsCheap(t *testing.T) {
 	}, byPasses, func(c *Config) { c.StateDir = t.TempDir() })
 	quiet := func() int64 {
 		before, _ := f.relay.Bytes()
-		inSync(t, f.socket)
-		inSync(t, f.socket)
+		isInSync(t, f.socket)
+		isInSync(t, f.socket)
 		after, _ := f.relay.Bytes()
 		return after - before
 	}
@@ -124,7 +124,7 @@ func TestCutoverByPasses(t *testing.T) {
 	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "written   NOT KNOWN after the freeze: "+why) {
 		t.Errorf("%v\n%s", err, &text)
 	}
-	before := inSync(t, socket) // passes go on
+	before := isInSync(t, socket) // passes go on
 	p.GoHook = ":"
 	if r = cutOver(t, socket, p); r.Outcome != cutover.Succeeded {
 		t.Fatalf("%s: %s", r.Outcome, r.Reason)
@@ -207,7 +207,7 @@ func TestTooFewWatches(t *testing.T) {
 					t.Errorf("reason %q", st.Watch.Reason)
 				}
 				treetest.Write(t, src, treetest.File("new/file", "found by a pass"))
-				inSync(t, socket)
+				isInSync(t, socket)
 				settled(t, socket, src, dst)
 				setLimit(2 * dirs)
 			}
