@@ -52,8 +52,8 @@ type ScanConfig struct {
 }
 
 // A Scanner stands in for a Watcher where the kernel does not tell what changes: on network file systems, and without
-// watches. At intervals it emits Tree("."), so that what has changed is found by comparing the whole tree. A pass is under
-// way when Run is called: the first item comes an interval after its end.
+// watches. At intervals it emits Tree("."), so that what has changed is found by comparing the whole tree. A pass that
+// began no earlier than NewScanner is under way when Run is called: the first item comes an interval after its end.
 //
 // A Scanner is made by NewScanner and used for one Run. Its methods may be called from any goroutine.
 type Scanner struct {
@@ -86,6 +86,7 @@ func NewScanner(c ScanConfig) (*Scanner, error) {
 	}
 	return &Scanner{
 		c: c, ready: make(chan struct{}), ended: make(chan struct{}), passed: make(chan struct{}),
+		begun: 1, since: time.Now(),
 	}, nil
 }
 
@@ -101,7 +102,6 @@ func (s *Scanner) Run(ctx context.Context, emit func(queue.Item)) error {
 }
 
 func (s *Scanner) run(ctx context.Context, emit func(queue.Item)) error {
-	s.begin()
 	close(s.ready)
 	for {
 		if err := s.c.Passed(ctx); err != nil {

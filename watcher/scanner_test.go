@@ -55,7 +55,7 @@ func scanning(t *testing.T, takes time.Duration, c ScanConfig) *passes {
 
 // after lets time pass, and returns when passes began since the start.
 func (p *passes) after(d time.Duration) []time.Duration {
-	time.Sleep(d) // in a bubble
+	<-time.After(d)
 	synctest.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,6 +128,28 @@ func TestScannerSync(t *testing.T) {
 			t.Errorf("Sync without time: %v", err)
 		}
 		p.end(t)
+	})
+}
+
+// The first pass may be far when Run begins: what changed since it was begun for is not told by it.
+func TestFirstPassBeginsWithTheScanner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root, err := scan.OpenRoot(t.TempDir())
+		ok(t, err)
+		defer root.Close()
+		made := time.Now()
+		over := errors.New("one pass is enough")
+		s, err := NewScanner(ScanConfig{
+			Root: root, Passed: func(context.Context) error { return nil }, Turn: func(context.Context) error { return over },
+		})
+		ok(t, err)
+		<-time.After(time.Second)
+		if err := s.Run(t.Context(), nil); !errors.Is(err, over) {
+			t.Errorf("Run: %v", err)
+		}
+		if up := s.Stats().UpTo; up.After(made) {
+			t.Errorf("compared up to %v after the first pass was begun for", up.Sub(made))
+		}
 	})
 }
 
