@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -241,5 +242,39 @@ func TestGuest(t *testing.T) {
 	}
 	if _, opened, err := open(id, Options{}); err != nil || !opened.Fresh || opened.Reason == "" {
 		t.Errorf("who is no guest begins afresh: %+v, %v", opened, err)
+	}
+}
+
+// A start and an end with nothing in between must not cost what a large store costs: to replay a log, to write tables anew.
+func TestRestartLeavesTablesAlone(t *testing.T) {
+	dir := tempDir(t)
+	s, _ := mustOpen(t, dir, nil, Options{})
+	for i := range 1000 {
+		mustApply(t, s, Put(fmt.Sprintf("dir/file%04d", i), file, false))
+	}
+	if err := s.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	largest := func() (name string, tables int, size int64) {
+		names, err := filepath.Glob(filepath.Join(dir, dbName, "*.sst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			if st, err := os.Stat(n); err == nil && st.Size() > size {
+				name, size = n, st.Size()
+			}
+		}
+		return name, len(names), size
+	}
+	was, before, _ := largest()
+	for range 2 {
+		s, _ = mustOpen(t, dir, nil, Options{})
+		mustClose(t, s)
+	}
+	name, tables, _ := largest()
+	if name != was || tables > before+2 {
+		t.Errorf("the largest of %d tables is %s, and was %s of %d", tables, filepath.Base(name), filepath.Base(was), before)
 	}
 }

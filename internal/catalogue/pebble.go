@@ -23,6 +23,10 @@ const (
 	memTableBytes = 8 << 20
 	blockBytes    = 16 << 10 // larger ones take less space, and more time for a single record
 	maxOpenFiles  = 256
+
+	// Pebble compacts at half of this depth of tables not yet sorted in. Each start and end of a process leaves one, with
+	// next to nothing in it: with 4, every other restart would write the first megabytes of the store anew.
+	compactionDepth = 8
 )
 
 // openPebble opens or makes the database.
@@ -36,7 +40,7 @@ func (s *Store) openPebble(dir string, cacheBytes int64) (err error) {
 		FormatMajorVersion:          storeFormat,
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       compactionDepth,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                maxOpenFiles,
 		BytesPerSync:                1 << 20,

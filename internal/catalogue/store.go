@@ -73,15 +73,15 @@ func (s *Store) finish() {
 	defer s.recovered()
 	m, err := readMeta(s.db)
 	if err == nil {
-		// With everything in tables, the next Open has no log to replay.
-		err = s.db.Flush()
-	}
-	if err == nil {
 		s.fs.syncLogs()
 		m.Clean = true
 		err = m.write(s.db)
 	}
 	s.fs.syncLogs()
+	if err == nil {
+		// With everything in tables, the mark too, the next Open has no log to replay and makes no table of it.
+		err = s.db.Flush()
+	}
 	if err != nil {
 		s.fail(err)
 	}
