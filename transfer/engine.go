@@ -228,8 +228,9 @@ func (e *Engine) run(ctx, work context.Context) error {
 }
 
 func (e *Engine) lister(ctx context.Context, in <-chan listJob, out chan<- listed) error {
+	var s scratch
 	for job := range in {
-		l := listed{job, e.list(ctx, &job)}
+		l := listed{job, e.list(ctx, &job, &s)}
 		l.listJob = job
 		select {
 		case out <- l:

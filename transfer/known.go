@@ -50,8 +50,8 @@ type memory struct {
 	gone    []string // names with a record and no entry
 }
 
-// remember returns what is known of directory p. If its parent was listed, that has its record.
-func (e *Engine) remember(p string, parent *dir) *memory {
+// remember returns what is known of directory p, in the memory of records. If its parent was listed, that has its record.
+func (e *Engine) remember(p string, parent *dir, records []catalogue.Record) *memory {
 	m := &memory{}
 	if !e.ledger.ask(func(s *catalogue.Store) (err error) {
 		known := false
@@ -62,7 +62,7 @@ func (e *Engine) remember(p string, parent *dir) *memory {
 			m.self, _, err = s.Get(p)
 		}
 		if err == nil {
-			m.records, m.trusted, err = s.Dir(p)
+			m.records, m.trusted, err = s.AppendDir(records[:0], p)
 		}
 		return err
 	}) {

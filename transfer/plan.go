@@ -79,8 +79,27 @@ type failure struct {
 	err  error
 }
 
+// A scratch is memory that is used for one directory after the other. The zero value is ready.
+type scratch struct {
+	entries []scan.Entry
+	records []catalogue.Record
+}
+
+// maxScratch is how many entries of a large directory are kept for the next one.
+const maxScratch = 8192
+
+// keep takes back what was used for a directory.
+func (s *scratch) keep(entries []scan.Entry, records []catalogue.Record) {
+	if cap(entries) <= maxScratch {
+		s.entries = entries[:0]
+	}
+	if cap(records) <= maxScratch {
+		s.records = records[:0]
+	}
+}
+
 // list reads one directory. It runs beside the engine's goroutine and touches nothing that is shared.
-func (e *Engine) list(ctx context.Context, job *listJob) *listing {
+func (e *Engine) list(ctx context.Context, job *listJob, s *scratch) *listing {
 	p := job.path
 	l := &listing{dir: &dir{entry: flist.Entry{Path: p}}, only: job.only, since: time.Now()}
 	if job.alone {
@@ -106,7 +125,7 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	if scope := l.dir.scope; scope != nil {
 		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
 	}
-	got, err := e.cfg.Root.List(ctx, p, opts)
+	got, err := e.cfg.Root.ListInto(ctx, p, opts, s.entries)
 	if err != nil {
 		return e.unlisted(l, p, err)
 	}
@@ -116,7 +135,8 @@ func (e *Engine) list(ctx context.Context, job *listJob) *listing {
 	for _, bad := range got.Errors {
 		l.failed = append(l.failed, failure{bad.Path, bad})
 	}
-	m := e.remember(p, job.parent)
+	m := e.remember(p, job.parent, s.records)
+	s.keep(got.Entries, m.records)
 	l.trusted = m.trusted
 	all := !m.trusted || job.prune || l.dir.check
 	l.same = !all && same(&m.self, l.dir.version)

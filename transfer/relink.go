@@ -123,7 +123,7 @@ func (t *movedTree) visit(ctx context.Context, p string, parent *dir) error {
 	if t.excluded(t.was(p), true) {
 		return nil
 	}
-	l := t.e.list(ctx, &listJob{path: p, parent: parent, alone: parent == nil})
+	l := t.e.list(ctx, &listJob{path: p, parent: parent, alone: parent == nil}, new(scratch))
 	if t.seen += 1 + len(l.children); t.room >= 0 && t.seen > t.room {
 		return errTooMuch
 	}

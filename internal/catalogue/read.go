@@ -97,6 +97,12 @@ func (s *Store) removeStale(ino uint64, keys [][]byte) error {
 // is not among them. It is quickest where directories come in the order of a depth-first walk in byte order: a million
 // records a second and more.
 func (s *Store) Dir(dir string) (records []Record, complete bool, err error) {
+	return s.AppendDir(nil, dir)
+}
+
+// AppendDir is Dir for who reads one directory after the other: records are appended to those given, whose memory is
+// used as far as it goes. After an error there are none.
+func (s *Store) AppendDir(to []Record, dir string) (records []Record, complete bool, err error) {
 	if err := checkPath(dir); err != nil {
 		return nil, false, err
 	}
@@ -106,7 +112,7 @@ func (s *Store) Dir(dir string) (records []Record, complete bool, err error) {
 		if err != nil {
 			return err
 		}
-		records, complete, err = c.dir(s, start)
+		records, complete, err = c.dir(s, start, to)
 		if err != nil {
 			return errors.Join(err, c.it.Close())
 		}
@@ -124,9 +130,8 @@ type cursor struct {
 	end     []byte // there is no key from here to where it stands; nil: it stands nowhere
 
 	// Scratch of dir.
-	records []Record
-	names   []byte
-	ends    []int
+	names []byte
+	ends  []int
 }
 
 // reaches tells whether the cursor stands at the first key not before start.
@@ -134,14 +139,15 @@ func (c *cursor) reaches(start []byte) bool {
 	return c.end != nil && bytes.Compare(c.end, start) <= 0 && (!c.it.Valid() || bytes.Compare(start, c.it.Key()) <= 0)
 }
 
-// dir reads the directory whose mark's key is start.
-func (c *cursor) dir(s *Store, start []byte) (records []Record, complete bool, err error) {
+// dir appends the directory whose mark's key is start.
+func (c *cursor) dir(s *Store, start []byte, records []Record) (_ []Record, complete bool, err error) {
 	valid := c.it.Valid()
 	if !c.reaches(start) {
 		valid = c.it.SeekGE(start)
 	}
 	c.end = nil
-	c.records, c.names, c.ends = c.records[:0], c.names[:0], c.ends[:0]
+	before := len(records)
+	c.names, c.ends = c.names[:0], c.ends[:0]
 	for ; valid; valid = c.it.Next() {
 		key := c.it.Key()
 		if !bytes.HasPrefix(key, start) {
@@ -155,8 +161,8 @@ func (c *cursor) dir(s *Store, start []byte) (records []Record, complete bool, e
 		if len(start) == 2 && len(name) == 1 && name[0] == '.' {
 			continue // the root's own
 		}
-		c.records = append(c.records, Record{})
-		if err := decodeRecord(&c.records[len(c.records)-1], c.it.Value(), s.epoch); err != nil {
+		records = append(records, Record{})
+		if err := decodeRecord(&records[len(records)-1], c.it.Value(), s.epoch); err != nil {
 			return nil, false, err
 		}
 		c.names = append(c.names, name...)
@@ -168,9 +174,8 @@ func (c *cursor) dir(s *Store, start []byte) (records []Record, complete bool, e
 	c.end = append(start[:len(start)-1:len(start)-1], endOfDir+1)
 	// One string for all names: the records of a directory come and go together.
 	names, from := string(c.names), 0
-	records = slices.Clone(c.records)
 	for i, to := range c.ends {
-		records[i].Name = names[from:to]
+		records[before+i].Name = names[from:to]
 		from = to
 	}
 	return records, complete, nil

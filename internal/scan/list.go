@@ -53,12 +53,18 @@ func (s *scratch) release() {
 // wraps fs.ErrNotExist (vanished), ErrNotDir (replaced), fs.ErrPermission, or the error of ctx. Memory is proportional
 // to the directory.
 func (r *Root) List(ctx context.Context, dir string, o Options) (*Listing, error) {
-	return r.list(ctx, dir, o, nil)
+	return r.list(ctx, dir, o, nil, nil)
 }
 
-// list is List with a say in its memory: reserve is called with the number of entries that are about to be held, and
+// ListInto is List for who is done with one listing before the next: the memory of entries is used for those of the
+// listing, as far as it goes.
+func (r *Root) ListInto(ctx context.Context, dir string, o Options, entries []Entry) (*Listing, error) {
+	return r.list(ctx, dir, o, entries, nil)
+}
+
+// list is ListInto with a say in its memory: reserve is called with the number of entries that are about to be held, and
 // may wait or refuse.
-func (r *Root) list(ctx context.Context, dir string, o Options, reserve func(n int) error) (*Listing, error) {
+func (r *Root) list(ctx context.Context, dir string, o Options, entries []Entry, reserve func(n int) error) (*Listing, error) {
 	if dir == "" {
 		dir = "."
 	}
@@ -74,7 +80,7 @@ func (r *Root) list(ctx context.Context, dir string, o Options, reserve func(n i
 	if err != nil {
 		return nil, &PathError{"stat", dir, err}
 	}
-	l := &Listing{Dir: dir, Self: self}
+	l := &Listing{Dir: dir, Self: self, Entries: entries[:0]}
 	if o.OneFileSystem && self.Dev != r.id.Dev {
 		l.Err = &PathError{"list", dir, ErrOtherDevice}
 		return l, nil
@@ -136,7 +142,8 @@ func (l *Listing) names(ctx context.Context, fd int, s *scratch, o Options, rese
 func (l *Listing) stats(ctx context.Context, fd int, s *scratch, o Options, rootDev uint64) error {
 	refs := s.refs
 	s.names = byName(refs, s.names)
-	l.Entries = make([]Entry, len(refs))
+	l.Entries = slices.Grow(l.Entries, len(refs))[:len(refs)]
+	clear(l.Entries)
 	var inodes []sortKey
 	if len(refs) >= inodeOrderFrom {
 		s.inodes = byInode(refs, s.names, s.inodes)

@@ -399,3 +399,33 @@ func TestRemovedDirectoryIsNotEmpty(t *testing.T) {
 	l := &Listing{Dir: "gone"}
 	wantError(t, l.names(context.Background(), fd, new(scratch), Options{}, nil), fs.ErrNotExist)
 }
+
+// What one listing leaves in memory must not show in the next.
+func TestListInto(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	ok(t, os.Mkdir(first, 0o755))
+	ok(t, os.Mkdir(second, 0o755))
+	makeEveryKind(t, first)
+	for _, name := range []string{"a", "b", "c"} {
+		write(t, filepath.Join(second, name), name)
+	}
+	r := openRoot(t, dir)
+	was, err := r.ListInto(t.Context(), "first", Options{}, nil)
+	ok(t, err)
+	want, err := r.List(t.Context(), "second", Options{})
+	ok(t, err)
+	got, err := r.ListInto(t.Context(), "second", Options{}, was.Entries)
+	ok(t, err)
+	if !slices.Equal(got.Entries, want.Entries) {
+		t.Errorf("got %+v, want %+v", got.Entries, want.Entries)
+	}
+	if &got.Entries[0] != &was.Entries[0] {
+		t.Error("the memory was not used again")
+	}
+	larger, err := r.ListInto(t.Context(), "first", Options{}, got.Entries[:1:1])
+	ok(t, err)
+	if whole, err := r.List(t.Context(), "first", Options{}); err != nil || !slices.Equal(larger.Entries, whole.Entries) {
+		t.Errorf("in too little memory: %+v, want %+v, %v", larger.Entries, whole.Entries, err)
+	}
+}

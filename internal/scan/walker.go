@@ -144,7 +144,7 @@ func (w *walker) waitForRoom() {
 
 // list reads the directory of n and puts its children in its place.
 func (w *walker) list(n *node) {
-	l, err := w.root.list(w.ctx, n.path, w.Options, func(entries int) error { return w.reserve(n, entries) })
+	l, err := w.root.list(w.ctx, n.path, w.Options, nil, func(entries int) error { return w.reserve(n, entries) })
 	var below *group
 	if err == nil {
 		if dirs := l.dirs(); dirs != nil {
