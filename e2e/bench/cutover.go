@@ -20,10 +20,15 @@ const cutoverName = "cutover"
 // cutoverWrites are the files written in each second until the freeze.
 const cutoverWrites = 100
 
+// cutoverMemory is what a service may take.
+const cutoverMemory = 150 << 20 // bytes
+
 // cutoverResult is one cutover.
 type cutoverResult struct {
-	files  int
-	report struct {
+	files   int
+	restart time.Duration // from the start of the service, with what it remembers, until it says "in sync"
+	memory  int64         // bytes: the most that the service took
+	report  struct {
 		Outcome string
 		Reason  string
 		Frozen  float64 `json:"frozen_seconds"`
@@ -67,12 +72,14 @@ func (b *bench) cutover(ctx context.Context, files int) (_ *cutoverResult, err e
 		b.service, "-a", "--delete", "--state-dir=" + s.src + ".state", "--control=" + socket,
 		s.src, b.server.URL("bench/" + name),
 	}
-	if s.run, err = startFollower(command, s.src+".log"); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.run.stop()) }()
-	// The first pass has ended when a file that came meanwhile is gone again; the audit goes on.
-	if err := s.arrives(ctx); err != nil {
+	r := &cutoverResult{files: files}
+	defer func() {
+		if s.run != nil {
+			err = errors.Join(err, s.run.stop())
+		}
+	}()
+	peak, err := b.startTwice(ctx, s, command, socket, r)
+	if err != nil {
 		return nil, err
 	}
 	writing, stop := context.WithCancel(ctx)
@@ -83,7 +90,6 @@ func (b *bench) cutover(ctx context.Context, files int) (_ *cutoverResult, err e
 	if err := pause(ctx, 5*time.Second); err != nil {
 		return nil, err
 	}
-	r := &cutoverResult{files: files}
 	freeze := fmt.Sprintf("cd %s && touch stop && while [ ! -e stopped ]; do sleep 0.002; done", marks)
 	out, err := exec.CommandContext(ctx, b.service, "--cutover", "--json", "--control="+socket, "--freeze-hook="+freeze,
 		"--thaw-hook=:", "--go-hook=:").Output()
@@ -94,8 +100,56 @@ func (b *bench) cutover(ctx context.Context, files int) (_ *cutoverResult, err e
 	if r.report.Outcome != "done" || v.Different != 0 || v.Files+v.Proven != int64(files) {
 		return nil, fmt.Errorf("%s (%s): %d files compared and %d proven earlier", r.report.Outcome, r.report.Reason, v.Files, v.Proven)
 	}
-	b.logf("%s of %d files: frozen for %.2f s, %d sent in it", cutoverName, files, r.report.Frozen, r.report.Settled.Sent)
+	most, err := peak(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.memory = max(r.memory, most)
+	b.logf("%s of %d files: frozen for %.2f s, %d sent in it; in sync %.2f s after a restart; memory %.1f MiB", cutoverName, files,
+		r.report.Frozen, r.report.Settled.Sent, r.restart.Seconds(), mib(r.memory))
 	return r, nil
+}
+
+// startTwice starts a service where it knows nothing, and once more where it remembers all: what that takes is noted in
+// r. The audit may go on. peak waits for the end of the service and returns its peak memory.
+func (b *bench) startTwice(ctx context.Context, s *side, command []string, socket string, r *cutoverResult) (
+	peak func(context.Context) (int64, error), err error) {
+	for restart := range 2 {
+		if restart > 0 {
+			if err := s.run.stop(); err != nil {
+				return nil, err
+			}
+			if r.memory, err = peak(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if s.run, err = startFollower(command, s.src+".log"); err != nil {
+			return nil, err
+		}
+		peak = s.run.watchMemory()
+		if r.restart, err = b.inSync(ctx, s, socket); err != nil {
+			return nil, err
+		}
+	}
+	return peak, nil
+}
+
+// inSync waits until the service at the socket says that everything is at the destination, and returns how long.
+func (b *bench) inSync(ctx context.Context, s *side, socket string) (time.Duration, error) {
+	begin := time.Now()
+	err := s.until(ctx, restLimit, 50*time.Millisecond, func() (bool, error) {
+		var status struct {
+			UpTo time.Time `json:"in_sync_up_to"`
+		}
+		out, err := exec.CommandContext(ctx, b.service, "--status", "--json", "--control="+socket).Output()
+		if err == nil { // else it does not listen yet
+			err = json.Unmarshal(out, &status)
+		} else {
+			err = s.run.alive()
+		}
+		return !status.UpTo.IsZero(), err
+	})
+	return time.Since(begin), err
 }
 
 // writeUntilFrozen rewrites files, evenly, until somebody makes the mark "stop"; then it makes "stopped".
@@ -139,8 +193,11 @@ func printCutovers(w io.Writer, results []*cutoverResult) error {
 			fmt.Sprintf("%.2f s, %.2f s", times["settling"], times["verifying"]),
 			fmt.Sprintf("%d, %d", r.report.Verified.Files, r.report.Verified.Proven),
 			fmt.Sprintf("%.1f s", times["draining"]),
-			verdict("≤ 2.00 s", r.report.Frozen <= 2),
+			fmt.Sprintf("%.2f s", r.restart.Seconds()),
+			bytesText(float64(r.memory)),
+			verdict("≤ 2.00 s, ≤ "+bytesText(cutoverMemory), r.report.Frozen <= 2 && r.memory <= cutoverMemory),
 		})
 	}
-	return printRows(w, []string{"files", "frozen", "settling, verifying", "files compared, proven earlier", "draining", "bound"}, rows)
+	return printRows(w, []string{"files", "frozen", "settling, verifying", "files compared, proven earlier", "draining", "in sync after a restart",
+		"peak memory", "bound"}, rows)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -96,6 +97,35 @@ func (f *follower) memory() (now, most int64, err error) {
 		}
 	}
 	return now, most, nil
+}
+
+// watchMemory notes the program's peak memory, in bytes, until it ends. The function that it returns waits for that.
+func (f *follower) watchMemory() func(context.Context) (int64, error) {
+	var peak int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, most, err := f.memory(); err == nil {
+				peak = max(peak, most)
+			}
+			select {
+			case <-tick.C:
+			case <-f.ended:
+				return
+			}
+		}
+	}()
+	return func(ctx context.Context) (int64, error) {
+		select {
+		case <-done:
+			return peak, nil
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 var cpus = float64(runtime.NumCPU())

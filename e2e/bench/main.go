@@ -38,6 +38,7 @@ type options struct {
 	syncd     string
 	rsync     string
 	verify    string
+	restart   string
 
 	defaults   bool // scenarios are those that are run when none is named
 	dirs       int
@@ -73,17 +74,19 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing"}, liveNames...),
-		"what to run; million and cutover besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
+	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "restart", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing"}, liveNames...),
+		"what to run; million, restart-million and cutover besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
 	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
 	flags.IntVar(&o.files, "files", 100_000, "small files")
 	bigMiB := flags.Int64("big-mib", 2048, "size of the big file in MiB")
 	flags.IntVar(&o.photos, "photos", 1500, "photos, of 300 KiB on average")
 	flags.IntVar(&o.groups, "groups", 20_000, "files of two names, with extended attributes, of the scenarios attrs")
-	flags.IntVar(&o.entries, "entries", 1_000_000, "empty files of the scenario million, of one timed run")
+	flags.IntVar(&o.entries, "entries", 1_000_000, "empty files of the scenarios million and restart-million, of one timed run")
 	flags.StringVar(&o.work, "work", "/var/tmp", "where a folder for all files is made and removed again; it takes 12 GiB")
 	flags.StringVar(&o.syncd, "syncd-command", "bin/syncd --full {flags} {src} {dst}", "the program to judge")
 	flags.StringVar(&o.verify, "verify-command", "bin/syncd --verify {flags} {src} {dst}", "the program to judge in the scenario verify")
+	flags.StringVar(&o.restart, "restart-command", "bin/syncd --full --state-dir={state} {flags} {src} {dst}",
+		"the program to judge in the scenarios restart and restart-million")
 	flags.StringVar(&o.rsync, "rsync-command", "rsync {flags} {src}/ {dst}", "the program to judge it by")
 	flags.IntVar(&o.dirs, "live-dirs", 30_000, "directories of the scenario live-idle")
 	flags.IntVar(&o.tree, "live-tree", 3000,

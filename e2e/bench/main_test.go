@@ -76,6 +76,39 @@ func TestRsyncAgainstRsync(t *testing.T) {
 	}
 }
 
+// A program that remembers is run once before it is counted, and once before it is timed.
+func TestRestart(t *testing.T) {
+	rsynctest.Rsync(t)
+	work := t.TempDir()
+	script, runs := filepath.Join(t.TempDir(), "script"), filepath.Join(t.TempDir(), "runs")
+	text := "#!/bin/sh\nmkdir -p $1 && echo $1 $# >>" + runs + " && shift && exec rsync \"$@\"\n"
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	err := run(t.Context(), arguments(work, "--scenarios", "restart,restart-million", "--restart-command", script+" {state} {flags} {src}/ {dst}"), &stdout, &stderr)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	checkEmpty(t, work)
+	lines, err := os.ReadFile(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two rounds of the one, one of the other; each with one counted.
+	if got := strings.Count(string(lines), "\n"); got != 1+1+1+2+1+1+1+1 {
+		t.Errorf("%d runs:\n%s", got, lines)
+	}
+	for _, want := range []string{"**restart with nothing changed, 120 files", "**restart with nothing changed, 40 empty files", "≤ 0.30", "≤ 3.00 s ok", "< 150.0 MiB ok"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("no %q in the output", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s", &stdout, &stderr)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	rsynctest.Rsync(t)
 	for _, test := range []struct {

@@ -19,13 +19,17 @@ import (
 )
 
 // scenarioNames are in the order in which they run.
-var scenarioNames = []string{"small", "nothing", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing", "million"}
+var scenarioNames = []string{"small", "nothing", "restart", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing", "million",
+	"restart-million"}
 
 // program is one of the two that are compared.
 type program struct {
 	name    string
-	command []string // with {flags}, {src} and {dst}
+	command []string // with {flags}, {src}, {dst} and {state}
 }
+
+// stateWord stands in a command for a directory in which the program remembers what it has done.
+const stateWord = "{state}"
 
 // bench is one run of the benchmark.
 type bench struct {
@@ -99,6 +103,11 @@ func (b *bench) scenario(ctx context.Context, name string) (*result, error) {
 		}
 		b.logf("%s: %s sent %d and received %d bytes, the copy is equal", name, p.name, r.up[i], r.down[i])
 	}
+	for _, p := range programs {
+		if err := b.prime(ctx, s, p, b.server.URL("bench/dst")); err != nil {
+			return nil, err
+		}
+	}
 	for round := range s.rounds {
 		for turn := range programs {
 			i := (turn + round) % 2 // A B, B A, ...
@@ -125,6 +134,8 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 	switch name {
 	case "small", "nothing":
 		return s, b.prepareSmall(ctx, s, name)
+	case "restart", "restart-million":
+		return s, b.prepareRestart(ctx, s, name)
 	case "verify":
 		return s, b.prepareVerify(ctx, s)
 	case "big", "delta":
@@ -134,10 +145,14 @@ func (b *bench) prepare(ctx context.Context, name string) (*scenario, error) {
 	case "text", "photos":
 		return s, b.prepareCompress(ctx, s, name)
 	default:
-		s.title, s.rounds, s.src = fmt.Sprintf("%d empty files", b.entries), 1, filepath.Join(b.dir, name)
+		s.title, s.rounds = fmt.Sprintf("%d empty files", b.entries), 1
 		s.bounds.memory = 100 << 20
-		return s, makeEmpty(s.src, b.entries)
+		return s, b.prepareMillion(s)
 	}
+}
+
+func (b *bench) prepareMillion(s *scenario) error {
+	return b.once(s, "million", func(dir string) error { return makeEmpty(dir, b.entries) })
 }
 
 // putAside empties the destination, without removing a file before the end of the benchmark: for half a minute ext4 does
@@ -209,6 +224,24 @@ func (b *bench) prepareAttrs(ctx context.Context, s *scenario, name string) erro
 	return b.fill(ctx, s)
 }
 
+// prepareRestart has syncd begin with what it remembers, where nothing has changed.
+func (b *bench) prepareRestart(ctx context.Context, s *scenario, name string) error {
+	s.programs = &[2]program{{name: "syncd", command: strings.Fields(b.restart)}, b.programs[1]}
+	if name == "restart" {
+		err := b.prepareSmall(ctx, s, "nothing")
+		s.title = fmt.Sprintf("restart with nothing changed, %d files, `%s`", b.files, strings.Join(s.flags, " "))
+		s.bounds = bounds{wall: 0.30}
+		return err
+	}
+	s.flags, s.rounds = append(s.flags, "--delete"), 1
+	s.title = fmt.Sprintf("restart with nothing changed, %d empty files, `%s`", b.entries, strings.Join(s.flags, " "))
+	s.bounds = bounds{seconds: 3, memory: 150 << 20}
+	if err := b.prepareMillion(s); err != nil {
+		return err
+	}
+	return b.fill(ctx, s)
+}
+
 // prepareVerify has both programs read everything on both sides, where nothing differs.
 func (b *bench) prepareVerify(ctx context.Context, s *scenario) error {
 	s.flags = append(s.flags, "-@-1")
@@ -274,14 +307,28 @@ func (b *bench) count(ctx context.Context, s *scenario, p program) (up, down int
 	if err := b.settle(s); err != nil {
 		return 0, 0, err
 	}
+	if err := b.prime(ctx, s, p, relay.URL("bench/dst")); err != nil {
+		return 0, 0, err
+	}
+	primedUp, primedDown := relay.Bytes()
 	if _, err := b.run(ctx, s, p, relay.URL("bench/dst")); err != nil {
 		return 0, 0, err
 	}
 	up, down = relay.Bytes()
+	up, down = up-primedUp, down-primedDown
 	if err := equal(b.dst, s.src); err != nil {
 		return 0, 0, fmt.Errorf("after %s: %w", p.name, err)
 	}
 	return up, down, nil
+}
+
+// prime has a program that remembers what it has done do it once for this destination.
+func (b *bench) prime(ctx context.Context, s *scenario, p program, dst string) error {
+	if !slices.ContainsFunc(p.command, func(word string) bool { return strings.Contains(word, stateWord) }) {
+		return nil
+	}
+	_, err := b.run(ctx, s, p, dst)
+	return err
 }
 
 // time runs a program straight against the daemon.
@@ -324,7 +371,7 @@ func (b *bench) run(ctx context.Context, s *scenario, p program, dst string) (sa
 			command = append(command, s.flags...)
 			continue
 		}
-		command = append(command, strings.NewReplacer("{src}", s.src, "{dst}", dst).Replace(word))
+		command = append(command, strings.NewReplacer("{src}", s.src, "{dst}", dst, stateWord, filepath.Join(b.dir, "state")).Replace(word))
 	}
 	before, err := b.server.ServedCPU()
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 // bounds are what syncd must reach; 0 is no bound.
 type bounds struct {
 	wall, cpu float64 // ratios syncd/rsync
+	seconds   float64 // of wall time
 	memory    int64   // bytes
 }
 
@@ -67,7 +69,7 @@ func titleRow(title string) []string {
 
 func printRows(w io.Writer, header []string, rows [][]string) error {
 	rows = append([][]string{header, nil}, rows...)
-	widths := []int{3, 3, 3, 3, 3, 3} // the least that Markdown takes
+	widths := slices.Repeat([]int{3}, len(header)) // the least that Markdown takes
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
@@ -102,9 +104,14 @@ func (r *result) rows() [][]string {
 		worst := slices.MaxFunc(r.samples[0], func(a, b sample) int { return int(a.MaxRSS - b.MaxRSS) }).MaxRSS
 		memory[len(memory)-1] = verdict("< "+bytesText(float64(most)), worst < most)
 	}
+	wall := r.row("wall", func(s sample) float64 { return s.Wall.Seconds() }, secondsText, r.bounds.wall)
+	if most := r.bounds.seconds; most > 0 {
+		slowest := slices.MaxFunc(r.samples[0], func(a, b sample) int { return cmp.Compare(a.Wall, b.Wall) }).Wall.Seconds()
+		wall[len(wall)-1] = verdict("≤ "+secondsText(most), slowest <= most)
+	}
 	return [][]string{
 		titleRow(r.title),
-		r.row("wall", func(s sample) float64 { return s.Wall.Seconds() }, secondsText, r.bounds.wall),
+		wall,
 		r.row("CPU of the sender", func(s sample) float64 { return s.CPU.Seconds() }, secondsText, r.bounds.cpu),
 		memory,
 		r.row("CPU of the server", func(s sample) float64 { return s.serverCPU.Seconds() }, secondsText, 0),
