@@ -62,6 +62,7 @@ type Engine struct {
 	counting   bool                // that pass has not begun
 	plainly    plainly
 	outage     outage
+	lost       lost
 	noMissing  atomic.Bool // the server takes no names to be deleted
 	trouble    trouble
 	asked      chan func()

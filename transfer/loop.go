@@ -166,6 +166,7 @@ func (e *Engine) wake(now time.Time) {
 		e.queue.Press(now, passPatience)
 	}
 	e.learn(now)
+	e.compareLate(now)
 	if e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
 		e.takePaths(now)
 	}
@@ -184,6 +185,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if o := &e.outage; !o.since.IsZero() && (due.IsZero() || o.probe.Before(due)) {
 		due = o.probe
+	}
+	if t := e.lost.due; !t.IsZero() && (due.IsZero() || t.Before(due)) {
+		due = t
 	}
 	if e.searchable() && (due.IsZero() || e.links.after.Before(due)) {
 		due = e.links.after

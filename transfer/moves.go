@@ -256,6 +256,9 @@ func (e *Engine) settleMoves(o outcome) error {
 	if o.b == nil {
 		return nil
 	}
+	if o.err != nil {
+		e.lose(o)
+	}
 	e.counters.session(o.report)
 	var news known
 	done := 0
@@ -266,7 +269,7 @@ func (e *Engine) settleMoves(o outcome) error {
 			continue
 		}
 		done++
-		news.acknowledged(e, o.b, int(p.to))
+		e.inPlace(&news, o.b, int(p.to))
 		e.acknowledged(o.b, int(p.to), result(o.report, int(p.to)))
 		e.queue.Done(p.From)
 	}

@@ -112,6 +112,14 @@ func (e *Engine) reached(now time.Time) {
 	if len(items) == 0 {
 		return
 	}
+	e.recheck(items, now)
+	e.log.Info("the destination is back; what it wrote in the last minutes before is compared by checksum",
+		"elapsed", elapsed, "items", len(items))
+}
+
+// recheck queues items to be compared by checksum.
+func (e *Engine) recheck(items map[string]queue.Kind, now time.Time) {
+	o := &e.outage
 	if o.checks == nil {
 		o.checks = map[string]queue.Kind{}
 	}
@@ -119,8 +127,6 @@ func (e *Engine) reached(now time.Time) {
 		o.checks[p] = max(o.checks[p], k)
 		e.queue.Add(queue.Item{Kind: k, Path: p}, now)
 	}
-	e.log.Info("the destination is back; what it wrote in the last minutes before is compared by checksum",
-		"elapsed", elapsed, "items", len(items))
 }
 
 // wrote notes that the destination says to have written p.

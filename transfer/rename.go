@@ -139,7 +139,7 @@ func (e *Engine) beginRename(q *queue.Rename, now time.Time) bool {
 // have been reached.
 func (e *Engine) mayRelink(now time.Time) bool {
 	x := &e.renames
-	if e.queue.Trees() > 0 || e.paused || len(x.from) >= maxRenames || now.Before(x.notUntil) {
+	if e.queue.Trees() > 0 || len(e.lost.held) > 0 || e.paused || len(x.from) >= maxRenames || now.Before(x.notUntil) {
 		return false
 	}
 	return e.mayEverRelink() && e.roomToRelink(now) != 0
@@ -269,7 +269,7 @@ func (e *Engine) settleRelink(o outcome) error {
 		// Of an inode that had other names, one may have been written to by another than this.
 		if o.err == nil && p.linked(o.b, o.report) && !e.links.knows(p.inode) && !e.queue.Overtaken(p.To) {
 			done++
-			news.acknowledged(e, o.b, int(p.to))
+			e.inPlace(&news, o.b, int(p.to))
 			e.acknowledged(o.b, int(p.to), result(o.report, int(p.to)))
 		} else {
 			e.queue.Defer(p.To, time.Now())

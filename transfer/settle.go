@@ -26,6 +26,9 @@ func (e *Engine) settle(o outcome) error {
 	for _, it := range o.stale {
 		e.queue.Add(it, time.Now())
 	}
+	if o.err != nil {
+		e.lose(o)
+	}
 	if b.kind == relink {
 		return e.settleRelink(o)
 	}
@@ -49,7 +52,7 @@ func (e *Engine) settle(o outcome) error {
 		}
 		if b.deletes && e.settleDeletion(b, i, r, o.report.LimitHit, &limited) {
 			if r.State == rsync.Acked && !b.way[b.entries[i].Path] {
-				news.acknowledged(e, b, i)
+				e.inPlace(&news, b, i)
 			}
 			got++
 			continue
@@ -57,7 +60,7 @@ func (e *Engine) settle(o outcome) error {
 		switch r.State {
 		case rsync.Acked:
 			got++
-			news.acknowledged(e, b, i)
+			e.inPlace(&news, b, i)
 			e.acknowledged(b, i, r)
 		case rsync.Changed:
 			e.again(b, i, rsync.ErrChanged, changedTries, &e.counters.changed)
@@ -105,7 +108,7 @@ func (e *Engine) rode(b *batch, i int, r *rsync.Report, news *known) {
 	switch began := len(r.Results) > 0; {
 	case !isDir(b.entries[i].Mode):
 	case result(r, i).State == rsync.Acked:
-		news.acknowledged(e, b, i)
+		e.inPlace(news, b, i)
 	case began && !e.session.DryRun:
 		e.queue.Add(queue.Item{Kind: queue.Self, Path: b.entries[i].Path}, time.Now())
 	}
@@ -145,7 +148,9 @@ func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
 
 func (e *Engine) wentWell() {
 	e.badRun, e.fullRun, e.believed = 0, 0, 0
-	e.reached(time.Now())
+	now := time.Now()
+	e.reached(now)
+	e.lost.ended(now)
 	e.trouble.over()
 }
 
