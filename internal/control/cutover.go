@@ -82,8 +82,12 @@ func tell(conn net.Conn, news <-chan cutover.Event, give func(error)) {
 		if lost {
 			continue
 		}
-		conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if err := writeAnswer(conn, Answer{Event: &e}); err != nil {
+		line, err := Answer{Event: &e}.line()
+		if err == nil {
+			conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			_, err = conn.Write(line)
+		}
+		if err != nil {
 			lost = true
 			give(errLost)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/syncd/syncd/internal/cutover"
@@ -141,8 +140,9 @@ func refusal(err error) Answer {
 	return Answer{Error: "refused"}
 }
 
-// writeAnswer sends a as one line, or says that it would be too long.
-func writeAnswer(w io.Writer, a Answer) error {
+// line returns a as it is sent, or what says that it would be too long. Long ones take their time, under load more than a
+// client is given to read them.
+func (a Answer) line() ([]byte, error) {
 	a.Syncd = version
 	line, err := json.Marshal(a)
 	if err != nil { // a time beyond the year 9999, a rate that is no number
@@ -150,9 +150,5 @@ func writeAnswer(w io.Writer, a Answer) error {
 	} else if len(line)+1 > maxAnswer {
 		line, err = json.Marshal(Answer{Syncd: version, Error: fmt.Sprintf("the answer of %d bytes is too long", len(line))})
 	}
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(line, '\n'))
-	return err
+	return append(line, '\n'), err
 }

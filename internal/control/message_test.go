@@ -176,14 +176,14 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var out bytes.Buffer
-		if err := writeAnswer(&out, answer(steady(), r)); err != nil {
+		out, err := answer(steady(), r).line()
+		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = decodeAnswer("", out.Bytes())
+		_, err = decodeAnswer("", out)
 		var refused *Refused
 		if err != nil && !errors.As(err, &refused) {
-			t.Fatalf("%q is answered by %q: %v", p, out.Bytes(), err)
+			t.Fatalf("%q is answered by %q: %v", p, out, err)
 		}
 	})
 }

@@ -153,11 +153,14 @@ func (s *Server) serve(ctx, work context.Context, conn net.Conn, h Handler) {
 		}
 		a = within(work, func() Answer { return answer(h, r) })
 	}
+	if line, err = a.line(); err != nil {
+		return
+	}
 	conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	drop := context.AfterFunc(work, func() { conn.SetDeadline(time.Now().Add(lastWords)) })
 	defer drop()
 	// A client that has gone has no use for the answer.
-	_ = writeAnswer(conn, a)
+	_, _ = conn.Write(line)
 }
 
 // within calls f and waits no longer than a client wants to. A call that takes
