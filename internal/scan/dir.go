@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is an open directory, for those who need the directory itself and not what is in it: to watch it before it is
-// listed. It is not for concurrent use.
+// Dir is an open directory, for those who need the directory itself: to watch it before it is listed, or to open many files
+// in it. It is not for concurrent use.
 type Dir struct {
 	root *Root
 	fd   int

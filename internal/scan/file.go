@@ -3,6 +3,7 @@ package scan
 import (
 	"errors"
 	"io"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,11 +19,32 @@ type File struct {
 	opened Stat
 }
 
+// How files are opened.
+const fileFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
+
 // Open opens the regular file at path for reading. It never follows a symlink, leaves the tree, or waits, for a fifo's
 // writer or for anything else. Errors wrap ErrNotRegular, ErrBusy, fs.ErrNotExist or fs.ErrPermission where that is
 // the reason.
 func (r *Root) Open(path string) (*File, error) {
-	fd, err := r.openForReading(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := r.openForReading(path, fileFlags)
+	return r.opened(fd, err, path)
+}
+
+// Open opens the regular file at path, which is a child of the directory, as Root.Open does, for less: what leads to the
+// directory is not looked at again. If that has been renamed meanwhile, path leads elsewhere by now.
+func (d *Dir) Open(path string) (*File, error) {
+	up, name := Split(path)
+	if up != d.path || name == "" || name == "." || name == ".." {
+		return nil, &PathError{"open", path, fs.ErrInvalid}
+	}
+	fd, err := d.root.leavingAtime(func(more int) (int, error) {
+		return openat(d.fd, name, fileFlags|unix.O_CLOEXEC|more)
+	})
+	return d.root.opened(fd, err, path)
+}
+
+// opened makes a File of what was opened at path, or says why it was not.
+func (r *Root) opened(fd int, err error, path string) (*File, error) {
 	if err != nil {
 		if errors.Is(err, unix.EAGAIN) {
 			return nil, &PathError{"open", path, ErrBusy}

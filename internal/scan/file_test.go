@@ -131,3 +131,63 @@ func TestAccessTimesStay(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenInDirectory(t *testing.T) {
+	dir := t.TempDir()
+	mkdirs(t, dir+"/some/sub")
+	makeEveryKind(t, dir+"/some/sub")
+	write(t, dir+"/top", "top")
+	write(t, dir+"/some/beside", "beside")
+	want := map[string]error{
+		"dir": ErrNotRegular, "link": ErrNotRegular, "dangling": ErrNotRegular, "fifo": ErrNotRegular, "socket": ErrNotRegular,
+		"none": fs.ErrNotExist, ".": fs.ErrInvalid, "..": fs.ErrInvalid, "": fs.ErrInvalid, "dir/x": fs.ErrInvalid,
+		"../beside": fs.ErrInvalid, "dirlink/x": fs.ErrInvalid,
+	}
+	r := openRoot(t, dir)
+	fds := openFiles(t)
+	d, err := r.OpenDir("some/sub")
+	ok(t, err)
+	for name, err := range want {
+		f, got := d.Open("some/sub/" + name)
+		wantError(t, got, err)
+		if f != nil {
+			t.Errorf("Open(%q) returns a file as well", name)
+		}
+	}
+	for _, path := range []string{"some/beside", "top", "file", "/file", "some/su/file"} {
+		_, err := d.Open(path)
+		wantError(t, err, fs.ErrInvalid)
+	}
+	read := func(d *Dir, path, want string) {
+		t.Helper()
+		f, err := d.Open(path)
+		ok(t, err)
+		defer f.Close()
+		if b, err := io.ReadAll(f); err != nil || string(b) != want {
+			t.Errorf("read %q, %v", b, err)
+		}
+		if now, err := f.Stat(); err != nil || now != f.Opened() {
+			t.Errorf("%+v when it was opened, %+v now, %v", f.Opened(), now, err)
+		}
+	}
+	read(d, "some/sub/file", "content")
+	ok(t, os.Rename(dir+"/some/sub", dir+"/some/moved"))
+	read(d, "some/sub/file", "content")
+	ok(t, d.Close())
+	top, err := r.OpenDir(".")
+	ok(t, err)
+	read(top, "top", "top")
+	ok(t, top.Close())
+	if now := openFiles(t); now != fds {
+		t.Errorf("%d descriptors are open, %d before", now, fds)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for path, want := range map[string][2]string{"a": {".", "a"}, "a/b": {"a", "b"}, "a/b/c": {"a/b", "c"}, ".": {".", "."}} {
+		dir, name := Split(path)
+		if dir != want[0] || name != want[1] {
+			t.Errorf("%q: %q, %q", path, dir, name)
+		}
+	}
+}

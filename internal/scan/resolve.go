@@ -42,15 +42,20 @@ func (r *Root) open(path string, flags int) (int, error) {
 // openForReading is open for what will be read. The source's access times are left alone where the kernel lets us:
 // with relatime, a pass would otherwise write every inode of the tree back to its disk.
 func (r *Root) openForReading(path string, flags int) (int, error) {
+	return r.leavingAtime(func(more int) (int, error) { return r.open(path, flags|more) })
+}
+
+// leavingAtime calls open with the flag that leaves access times alone, where it is allowed.
+func (r *Root) leavingAtime(open func(more int) (int, error)) (int, error) {
 	if !r.atime.Load() {
-		fd, err := r.open(path, flags|unix.O_NOATIME)
+		fd, err := open(unix.O_NOATIME)
 		if !errors.Is(err, unix.EPERM) {
 			return fd, err
 		}
 		// Neither owner nor privileged. Other files may be ours, but asking twice for each costs more than it gives.
 		r.atime.Store(true)
 	}
-	return r.open(path, flags)
+	return open(0)
 }
 
 func (r *Root) openBeneath(dir int, path string, flags int) (int, error) {

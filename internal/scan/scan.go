@@ -127,6 +127,14 @@ func Join(dir, name string) string {
 	return dir + "/" + name
 }
 
+// Split is the reverse of Join.
+func Split(path string) (dir, name string) {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i+1:]
+	}
+	return ".", path
+}
+
 // clean gives the root its one name and refuses what could lead out of the tree.
 func clean(path string) (string, error) {
 	if path == "" || path == "." {

@@ -34,6 +34,7 @@ type batch struct {
 	hash   delta.Hash   // of the digests
 	unread atomic.Int32 // portions that are still to be read
 	told   int          // extra paths that a broken session has already reported
+	room   *room        // of entries and about; nil: they are its own
 }
 
 // about is what is known of an entry beyond what is sent.
@@ -62,6 +63,35 @@ func newDir(p string, found *scan.Entry, parent *dir) *dir {
 
 func newBatch(contents bool, scope *filter.Scope) *batch {
 	return &batch{contents: contents, scope: scope, dirs: map[string]int32{}}
+}
+
+// room is the memory of a large batch, which another one has used before: letting slices grow for each costs more than all
+// else that is done with what is in them.
+type room struct {
+	entries []flist.Entry
+	about   []about
+}
+
+// enter gives a batch room for n entries.
+func (r *run) enter(b *batch, n int) {
+	m, ok := r.rooms.Get().(*room)
+	if !ok {
+		m = &room{make([]flist.Entry, 0, n), make([]about, 0, n)}
+	}
+	b.entries, b.about, b.room = m.entries, m.about, m
+}
+
+// leave takes the room back. Nobody has the batch any more.
+func (r *run) leave(b *batch) {
+	m := b.room
+	if m == nil {
+		return
+	}
+	clear(b.entries)
+	clear(b.about)
+	m.entries, m.about = b.entries[:0], b.about[:0]
+	b.entries, b.about, b.room = nil, nil, nil
+	r.rooms.Put(m)
 }
 
 // ride lists every directory from the root down to d, as the protocol demands of parents.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"path"
+	"slices"
 
 	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/scan"
@@ -22,7 +23,8 @@ type filler struct {
 	above   []*dir          // of the walk: the directories that lead to the one at hand
 	dirs    map[string]*dir // of single paths: those above them
 	linked  linkIndex
-	single  bool // paths come one by one, and may come twice
+	single  bool    // paths come one by one, and may come twice
+	spare   []child // memory for those of the next listing
 }
 
 // Places in filler.filling.
@@ -188,14 +190,14 @@ func regular(children []child) int {
 	return n
 }
 
-// children turns a listing into entries, and says what is wrong with the others. Hidden are the paths of those that are
+// children turns a listing into entries, which are there until the next call, and says what is wrong with the others. Hidden are the paths of those that are
 // here all the same.
 func (f *filler) children(l *scan.Listing, contents bool) (children []child, hidden []string) {
 	for _, bad := range l.Errors {
 		f.uncompared(bad.Path, bad)
 		hidden = append(hidden, bad.Path)
 	}
-	children = make([]child, 0, len(l.Entries))
+	children = slices.Grow(f.spare[:0], len(l.Entries))
 	for i := range l.Entries {
 		s := &l.Entries[i]
 		p := scan.Join(l.Dir, s.Name)
@@ -220,6 +222,9 @@ func (f *filler) children(l *scan.Listing, contents bool) (children []child, hid
 			c.mount = true
 		}
 		children = append(children, c)
+	}
+	if cap(children) <= f.v.cfg.tuning.entries {
+		f.spare = children
 	}
 	return children, hidden
 }
@@ -314,8 +319,11 @@ func (f *filler) batch(k int, d *dir, n int) (*batch, error) {
 		f.filling[k] = newBatch(k == byContent, d.scope)
 		f.filling[k].names = k == byName
 		f.filling[k].hash = f.terms.sum.Hash
-		if f.single {
+		switch {
+		case f.single:
 			f.filling[k].files = map[string]int32{}
+		case k == byContent:
+			f.enter(f.filling[k], f.v.cfg.tuning.entries)
 		}
 	}
 	return f.filling[k], nil

@@ -16,7 +16,7 @@ import (
 // Files of one portion, which one reader takes at a time: so many that handing it over costs nothing beside reading
 // it, and so few that at the end all readers have something to do.
 const (
-	portionFiles = 32
+	portionFiles = 128
 	portionBytes = 4 << 20
 )
 
@@ -62,13 +62,8 @@ func (b *batch) digests(i int) bool { return b.contents && isRegular(b.entries[i
 // reads the last portion of a batch passes it on.
 func (r *run) read(ctx context.Context, portions <-chan portion, done chan<- *batch) error {
 	for p := range portions {
-		for i := p.from; i < p.to; i++ {
-			if p.b.reads(int(i)) {
-				r.digest(ctx, p.b, int(i))
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx) // what was read last may have been cut off
-			}
+		if err := r.readPortion(ctx, p); err != nil {
+			return err
 		}
 		if p.b.unread.Add(-1) > 0 {
 			continue
@@ -78,6 +73,53 @@ func (r *run) read(ctx context.Context, portions <-chan portion, done chan<- *ba
 		}
 	}
 	return nil
+}
+
+// readPortion reads the files of a portion.
+func (r *run) readPortion(ctx context.Context, p portion) error {
+	o := opener{root: r.v.cfg.Root}
+	defer o.close()
+	for i := p.from; i < p.to; i++ {
+		if p.b.reads(int(i)) {
+			r.digest(ctx, &o, p.b, int(i))
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // what was read last may have been cut off
+		}
+	}
+	return nil
+}
+
+// An opener opens files, and keeps the directory of the last ones open for the next. It is not to be kept for long: it
+// finds the files of a directory that was renamed where they were.
+type opener struct {
+	root *scan.Root
+	up   string    // the directory of the last file; "": there was none
+	dir  *scan.Dir // the same; nil: is not open
+}
+
+func (o *opener) open(path string) (*scan.File, error) {
+	up, _ := scan.Split(path)
+	if o.up != up {
+		o.close()
+		o.up = up
+		return o.root.Open(path)
+	}
+	if o.dir == nil { // for the second file in a row: there may be more
+		dir, err := o.root.OpenDir(up)
+		if err != nil {
+			return o.root.Open(path) // which has the words for what is the matter
+		}
+		o.dir = dir
+	}
+	return o.dir.Open(path)
+}
+
+func (o *opener) close() {
+	if o.dir != nil {
+		o.dir.Close()
+	}
+	o.up, o.dir = "", nil
 }
 
 // hand cuts batches into portions for the readers. What has none goes on at once.
@@ -121,12 +163,12 @@ func pass[T any](ctx context.Context, to chan<- T, x T) error {
 }
 
 // digest gives entry i the digest of its content and the attributes of the version that it is of.
-func (r *run) digest(ctx context.Context, b *batch, i int) {
+func (r *run) digest(ctx context.Context, o *opener, b *batch, i int) {
 	e, a := &b.entries[i], &b.about[i]
 	const tries = 2 // at once; what changes longer waits for the next round
 	for range tries {
 		var err error
-		if e.Sum, a.failed = r.digestOnce(ctx, b.hash, e.Path, a); a.failed == nil {
+		if e.Sum, a.failed = r.digestOnce(ctx, o, b.hash, e.Path, a); a.failed == nil {
 			was := *e
 			*e = transfer.EntryOf(e.Path, &scan.Entry{Stat: a.stat, Attrs: was.Attrs})
 			e.Link, e.Sum = was.Link, was.Sum
@@ -142,8 +184,8 @@ func (r *run) digest(ctx context.Context, b *batch, i int) {
 }
 
 // digestOnce reads a file and notes in a which version it was.
-func (r *run) digestOnce(ctx context.Context, h delta.Hash, path string, a *about) ([]byte, error) {
-	f, err := r.v.cfg.Root.Open(path)
+func (r *run) digestOnce(ctx context.Context, o *opener, h delta.Hash, path string, a *about) ([]byte, error) {
+	f, err := o.open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type run struct {
 	opts   rsync.Options
 	active atomic.Int32 // sessions
 	sums   sync.Pool    // of *delta.FileSum, for a destination on this machine: there is one hash there
+	rooms  sync.Pool    // of *room
 	scopes
 
 	mu    sync.Mutex // guards the rest, and the sink's methods
@@ -108,6 +109,7 @@ func (r *run) round(ctx context.Context, feed func(*filler) error) error {
 				if err := r.compare(ctx, b); err != nil {
 					return err
 				}
+				r.leave(b)
 			}
 			return nil
 		})

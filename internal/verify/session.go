@@ -165,11 +165,7 @@ func (r *run) rehash(ctx context.Context, b *batch, t terms) {
 	}
 	b.hash = t.sum.Hash
 	b.digestEmpty(t.sum)
-	for i := range b.entries {
-		if b.reads(i) {
-			r.digest(ctx, b, i)
-		}
-	}
+	_ = r.readPortion(ctx, portion{b, 0, int32(len(b.entries))}) // the end of ctx is that of the session
 }
 
 // deliver runs a session for b, again and again if it breaks.
