@@ -111,6 +111,36 @@ func TestRead(t *testing.T) {
 	})
 }
 
+// What finds no room at the first try is read in full at the second.
+func TestReadMuch(t *testing.T) {
+	both(t, func(t *testing.T) {
+		path := t.TempDir()
+		dir := open(t, path)
+		must(t, os.WriteFile(filepath.Join(path, "f"), nil, 0o644))
+		for _, n := range []int{usual - 1, usual, usual + 1, 2 * usual} {
+			value := []byte(strings.Repeat("v", n))
+			must(t, Put(dir, "f", "user.v", value))
+			if got, err := Get(dir, "f", "user.v"); err != nil || string(got) != string(value) {
+				t.Errorf("value of %d bytes: %d, %v", n, len(got), err)
+			}
+			if diff := cmp.Diff(&Attrs{Set: Set{New("user.v", value)}}, read(t, dir, "f", unix.S_IFREG)); diff != "" {
+				t.Errorf("value of %d bytes (-want +got):\n%s", n, diff)
+			}
+		}
+		must(t, Remove(dir, "f", "user.v"))
+		var want Set
+		for length := 0; length <= 2*usual; {
+			name := fmt.Sprintf("user.%0100d", len(want))
+			must(t, Put(dir, "f", name, nil))
+			want = append(want, New(name, nil))
+			length += len(name) + 1
+		}
+		if diff := cmp.Diff(&Attrs{Set: want}, read(t, dir, "f", unix.S_IFREG)); diff != "" {
+			t.Errorf("many names (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // Entries with the same attributes share one Attrs.
 func TestReaderShares(t *testing.T) {
 	path := t.TempDir()

@@ -113,16 +113,18 @@ func (r *Reader) acl(dir int, name, attr string) (*ACL, error) {
 }
 
 func (r *Reader) listNames(dir int, name string) (int, error) {
-	if calls() {
-		return listAt(dir, r.name, r.list)
-	}
-	return retry(func() (int, error) { return unix.Llistxattr(viaProc(dir, name), r.list) })
+	return sparing(r.list, func(buf []byte) (int, error) {
+		if calls() {
+			return listAt(dir, r.name, buf)
+		}
+		return retry(func() (int, error) { return unix.Llistxattr(viaProc(dir, name), buf) })
+	})
 }
 
 func (r *Reader) get(dir int, name string, attr []byte) (int, error) {
-	if calls() {
-		r.attr = append(append(r.attr[:0], attr...), 0)
-		return getAt(dir, r.name, r.attr, r.value)
+	if !calls() {
+		return get(dir, name, string(attr), r.value)
 	}
-	return retry(func() (int, error) { return unix.Lgetxattr(viaProc(dir, name), string(attr), r.value) })
+	r.attr = append(append(r.attr[:0], attr...), 0)
+	return sparing(r.value, func(buf []byte) (int, error) { return getAt(dir, r.name, r.attr, buf) })
 }

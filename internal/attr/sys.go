@@ -59,6 +59,19 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
+// usual is the room, in bytes, that nearly all values and lists of names find enough.
+const usual = 512
+
+// sparing calls f with little room in buf, and with all of it only when that is not enough: whatever there is to be
+// read, the kernel takes as much memory as it is given room, and clears it (64 KiB: three quarters of a call's time).
+func sparing(buf []byte, f func(buf []byte) (int, error)) (int, error) {
+	n, err := f(buf[:usual])
+	if err == unix.ERANGE {
+		return f(buf)
+	}
+	return n, err
+}
+
 func listAt(dir int, name, buf []byte) (int, error) {
 	return retry(func() (int, error) {
 		n, _, e := unix.Syscall6(unix.SYS_LISTXATTRAT, uintptr(dir), uintptr(unsafe.Pointer(&name[0])),
@@ -119,9 +132,13 @@ var buffers = sync.Pool{New: func() any { return new([MaxValue]byte) }}
 
 func get(dir int, name, attr string, buf []byte) (int, error) {
 	if calls() {
-		return getAt(dir, cstring(name), cstring(attr), buf)
+		entry, key := cstring(name), cstring(attr)
+		return sparing(buf, func(buf []byte) (int, error) { return getAt(dir, entry, key, buf) })
 	}
-	return retry(func() (int, error) { return unix.Lgetxattr(viaProc(dir, name), attr, buf) })
+	path := viaProc(dir, name)
+	return sparing(buf, func(buf []byte) (int, error) {
+		return retry(func() (int, error) { return unix.Lgetxattr(path, attr, buf) })
+	})
 }
 
 // Put sets one attribute.
