@@ -263,12 +263,9 @@ func (e *Engine) open(b *batch, i int) (rsync.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &source{File: f, opened: versionOf(&st), changed: versionOf(&st) != b.about[i].version}, nil
+	st := f.Opened()
+	opened := versionOf(&st)
+	return &source{File: f, opened: opened, changed: opened != b.about[i].version}, nil
 }
 
 // source is a file being sent.
