@@ -57,3 +57,42 @@ func TestUnreadableDirectoryStaysInFlight(t *testing.T) {
 		t.Error("it is not tried again")
 	}
 }
+
+// A batch may be half of what went before it, with four sessions, so that none has most of a small tree to itself. In a
+// large one batches are as large as they may be.
+func TestBatchesGrowWithThePass(t *testing.T) {
+	for name, size := range map[string]int64{"by entries": 1 << 10, "by bytes": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := config(t, t.TempDir(), "rsync://host/m", func(c *Config) { c.Sessions = 4 })
+			e, err := New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := listed{listing: &listing{dir: &dir{}}}
+			var before load
+			full := 0
+			for range 100_000 {
+				b := e.filled(fillSmall, l)
+				b.add(&child{entry: flist.Entry{Mode: 0o100644, Size: size}}, false)
+				if !e.full(b) {
+					continue
+				}
+				e.close(fillSmall)
+				if n := len(b.entries); n > max(smallBatchEntries, before.entries/2) {
+					t.Errorf("a batch of %d entries after %d", n, before.entries)
+				}
+				if b.bytes > max(smallBatchBytes, before.bytes/2) {
+					t.Errorf("a batch of %d bytes after %d", b.bytes, before.bytes)
+				}
+				before.entries += len(b.entries)
+				before.bytes += b.bytes
+				if len(b.entries) == maxBatchEntries || b.bytes == maxBatchBytes {
+					full++
+				}
+			}
+			if small := len(e.ready[0]) - full; full < 8 || small > 10 {
+				t.Errorf("%d full batches and %d smaller ones; want 8 at least, and 10 at most", full, small)
+			}
+		})
+	}
+}
