@@ -323,11 +323,13 @@ func (e *Engine) changedLinks(b *batch) map[int]bool {
 		return nil // see stale
 	}
 	var changed map[int]bool
+	lookups := e.cfg.Root.Lookups()
+	defer lookups.Close()
 	for i := range b.entries {
 		if b.entries[i].Link == 0 || !b.about[i].primary {
 			continue
 		}
-		found, err := e.cfg.Root.Lookup(b.entries[i].Path, scan.Options{})
+		found, err := lookups.Lookup(b.entries[i].Path, scan.Options{})
 		if err == nil && versionOf(&found.Stat) == b.about[i].version {
 			continue
 		}
