@@ -205,6 +205,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.queue.AddTree(".", nil)
+	e.roundSize = maxPruneRound // no change waits for it
 	return e.run(ctx, ctx)
 }
 

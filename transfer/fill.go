@@ -298,11 +298,7 @@ func (e *Engine) flush(noList bool) {
 			e.close(f)
 		}
 	}
-	if e.following {
-		e.endRound()
-	} else if e.clearing != nil && last && len(e.prunes) == 0 {
-		e.closePrune()
-	}
+	e.endRound()
 }
 
 func (e *Engine) close(f fill) {

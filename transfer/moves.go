@@ -53,8 +53,8 @@ func (e *Engine) mayMove() bool {
 // holdsBack reports whether nothing may be deleted yet: an old name may still be needed, or a name still be made.
 func (e *Engine) holdsBack() bool {
 	m := &e.moves
-	if !e.following && (e.session.HardLinks || m.on) && (!e.queue.Empty() || len(e.gathering.groups) > 0 || m.underWay()) {
-		return true // without locks, a directory is not pruned while a session may make links in it
+	if !e.following && (len(e.gathering.groups) > 0 || m.underWay()) {
+		return true // what waits would find its directory locked, and come one by one
 	}
 	return m.on && (e.queue.Trees() > 0 || e.listing > e.pruneLists || len(m.waiting) > 0 || m.sending > 0) && e.mayMove()
 }

@@ -14,14 +14,14 @@ const (
 	roundTime = 200 * time.Millisecond
 )
 
-// nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so. Without live changes there
-// is nothing that could.
+// nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so: a session that prunes would
+// delete the temporary names of another one.
 func (e *Engine) nextPrune() (pruneJob, bool) {
-	if e.following && !e.inRound() {
+	if !e.inRound() {
 		return pruneJob{}, false
 	}
 	for i, p := range e.prunes {
-		if e.following && !e.queue.Lock(p.path) {
+		if !e.queue.Lock(p.path) {
 			continue
 		}
 		e.prunes[i] = e.prunes[0] // those that could not be locked stay in front
@@ -67,10 +67,8 @@ func (e *Engine) resizeRound(began, now time.Time) {
 
 // unlock lets changes below the directories of a prune batch go on.
 func (e *Engine) unlock(clears []pruneJob) {
-	if e.following {
-		for _, p := range clears {
-			e.queue.Unlock(p.path)
-		}
+	for _, p := range clears {
+		e.queue.Unlock(p.path)
 	}
 }
 

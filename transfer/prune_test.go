@@ -4,12 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/syncd/syncd/internal/need"
 	"github.com/syncd/syncd/internal/queue"
+	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
 
@@ -174,4 +179,91 @@ func TestRefusedDeletionIsKnown(t *testing.T) {
 	if exists(t, dir) {
 		t.Error("all is said to be deleted")
 	}
+}
+
+// A sessionsWatch sees what sessions do side by side.
+type sessionsWatch struct {
+	destination
+	before func(b *rsync.Batch) // of a session that sends something
+
+	mu     sync.Mutex
+	making map[string]int // sessions that make entries in a directory
+	pruned []string       // directories, while they did
+}
+
+func (w *sessionsWatch) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
+	if o.Existing && o.IgnoreExisting {
+		w.mu.Lock()
+		for i := range b.Entries {
+			if p := b.Entries[i].Path; b.Entries[i].Dir == flist.Content && w.making[p] > 0 {
+				w.pruned = append(w.pruned, p)
+			}
+		}
+		w.mu.Unlock()
+		return w.destination.Send(ctx, b, o)
+	}
+	w.make(b, 1)
+	defer w.make(b, -1)
+	w.before(b)
+	return w.destination.Send(ctx, b, o)
+}
+
+func (w *sessionsWatch) make(b *rsync.Batch, by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range b.Entries {
+		if !isDir(b.Entries[i].Mode) && b.Entries[i].Mode != 0 {
+			w.making[path.Dir(b.Entries[i].Path)] += by
+		}
+	}
+}
+
+func (w *sessionsWatch) prunedBeside() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.pruned)
+}
+
+// A pass prunes no directory in which a file that failed at first is being made: its temporary name would be deleted.
+func TestPruningWaitsForRetries(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/big"), "large enough to part the directory from its pruning")
+	write(t, filepath.Join(src, "d/retried"), "1")
+	url, dst, _ := daemon(t, rsynctest.Config{})
+	write(t, filepath.Join(dst, "d/extra"), "x")
+	c, rec := config(t, src, url, func(c *Config) {
+		c.Delete, c.BigFile = true, 10
+		c.tuning.pathBackoff = queue.Backoff{First: 1, Max: 1} // tried again before the directory is pruned
+	})
+	e, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	w := &sessionsWatch{destination: e.dest, making: map[string]int{}}
+	w.before = func(b *rsync.Batch) {
+		if !slices.ContainsFunc(b.Entries, func(e flist.Entry) bool { return e.Path == "d/retried" }) {
+			return
+		}
+		if tried++; tried == 1 {
+			write(t, filepath.Join(src, "d/retried"), "changed after it was listed")
+			return
+		}
+		eventually(t, "all but this session and the pruning is over", func() bool {
+			waits := false
+			err := e.ask(t.Context(), func() {
+				waits = len(e.prunes) == 1 && e.listing == 0 && e.running[0]+e.running[1] == 1
+			})
+			return waits || err != nil || len(w.prunedBeside()) > 0
+		})
+	}
+	e.dest = w
+	if err := e.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.prunedBeside(); len(got) > 0 || tried < 2 {
+		t.Errorf("pruned while something is made there: %q, after %d tries", got, tried)
+	}
+	rec.clean(t)
+	equal(t, src, dst)
 }

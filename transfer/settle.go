@@ -81,7 +81,7 @@ func (e *Engine) settle(o outcome) error {
 	}
 	e.record(&news)
 	e.settleDeletes(b, o.report, limited)
-	if b.kind == prune && o.err == nil {
+	if b.kind == prune && o.err == nil && e.following {
 		e.resizeRound(b.began, time.Now())
 	}
 	switch {
