@@ -143,30 +143,10 @@ func (b *batch) add(c *child, hardLinks bool) {
 }
 
 func (e *Engine) full(b *batch) bool {
-	switch b.kind {
-	case copyBig:
+	if b.kind == copyBig {
 		return len(b.entries)-len(b.dirs) >= maxBigFiles || b.bytes >= maxBigBytes
-	case prune:
-		return len(b.entries) >= e.cfg.tuning.entries
 	}
-	enough := e.fair()
-	return len(b.entries) >= enough.entries || b.bytes >= enough.bytes
-}
-
-// A load is what makes a session last.
-type load struct {
-	entries int
-	bytes   int64
-}
-
-// fair returns what is enough for a batch of small files. With n sessions it is at most 2/n of what there was before:
-// nobody knows where the tree will end, and a last batch as large as all others together would leave one session alone
-// with half of the pass.
-func (e *Engine) fair() load {
-	return load{
-		min(e.cfg.tuning.entries, max(smallBatchEntries, 2*e.batched.entries/e.most)),
-		min(maxBatchBytes, max(smallBatchBytes, 2*e.batched.bytes/int64(e.most))),
-	}
+	return len(b.entries) >= e.cfg.tuning.entries || b.bytes >= maxBatchBytes
 }
 
 // subset returns a batch of the primaries at the given positions and the directories that they need. Content

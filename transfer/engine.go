@@ -39,7 +39,6 @@ type Engine struct {
 	queue    *queue.Queue[*dir]
 	work     map[string]*work // directories in flight
 	filling  [fills]*batch
-	batched  load        // what batches of small files were filled with so far
 	clearing *batch      // prune
 	ready    [2][]*batch // all but copyBig; copyBig
 	delayed  []delayed   // what waits after a bad session

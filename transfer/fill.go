@@ -10,11 +10,8 @@ import (
 	"github.com/syncd/syncd/internal/scan"
 )
 
-// A batch of fewer entries, and bytes, goes out only when nothing more is about to come.
-const (
-	smallBatchEntries = 1024
-	smallBatchBytes   = 64 << 20
-)
+// A batch of fewer entries goes out only when nothing more is about to come.
+const smallBatchEntries = 1024
 
 // add turns a listing into entries of batches.
 func (e *Engine) add(l listed) {
@@ -302,12 +299,7 @@ func (e *Engine) flush(noList bool) {
 }
 
 func (e *Engine) close(f fill) {
-	b := e.filling[f]
-	if b.kind == copySmall {
-		e.batched.entries += len(b.entries)
-		e.batched.bytes += b.bytes
-	}
-	e.enqueue(b)
+	e.enqueue(e.filling[f])
 	e.filling[f] = nil
 }
 
