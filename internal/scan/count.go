@@ -103,7 +103,8 @@ func (c *counter) finish(dir string, n int, dirs []string) {
 
 // read counts the children of dir and names those that are directories.
 func (c *counter) read(ctx context.Context, dir string) (n int, dirs []string) {
-	fd, err := c.root.openDir(dir)
+	given, known := c.o.given(dir)
+	fd, err := c.root.openListed(dir, known)
 	if err != nil {
 		return 0, nil
 	}
@@ -115,23 +116,37 @@ func (c *counter) read(ctx context.Context, dir string) (n int, dirs []string) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
+	if known {
+		s.refs, _ = refsOf(given, s.refs[:0])
+		return c.tell(fd, dir, s.refs, nil)
+	}
 	for ctx.Err() == nil {
 		refs, got, err := readNames(fd, s.buf[:], dir, c.o.Skip, s.refs[:0])
 		s.refs = refs
-		for i := range refs {
-			isDir, ok := c.kind(fd, dir, &refs[i])
-			if ok {
-				n++
-			}
-			if ok && c.each != nil {
-				c.each(dir, &refs[i])
-			}
-			if ok && isDir {
-				dirs = append(dirs, refs[i].name)
-			}
-		}
+		more := 0
+		more, dirs = c.tell(fd, dir, refs, dirs)
+		n += more
 		if err != nil || got == 0 {
 			break
+		}
+	}
+	return n, dirs
+}
+
+// tell counts those of refs that are there, and adds the directories among them to dirs.
+func (c *counter) tell(fd int, dir string, refs []ref, dirs []string) (int, []string) {
+	n := 0
+	for i := range refs {
+		isDir, ok := c.kind(fd, dir, &refs[i])
+		if !ok {
+			continue
+		}
+		n++
+		if c.each != nil {
+			c.each(dir, &refs[i])
+		}
+		if isDir {
+			dirs = append(dirs, refs[i].name)
 		}
 	}
 	return n, dirs

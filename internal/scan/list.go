@@ -71,7 +71,8 @@ func (r *Root) list(ctx context.Context, dir string, o Options, entries []Entry,
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	fd, err := r.openDir(dir)
+	given, known := o.given(dir)
+	fd, err := r.openListed(dir, known)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,12 @@ func (r *Root) list(ctx context.Context, dir string, o Options, entries []Entry,
 	if l.Attrs, err = s.read(fd, ".", self.Mode, o.Attrs); err != nil {
 		return nil, &PathError{"read", dir, err}
 	}
-	if err := l.names(ctx, fd, s, o, reserve); err != nil {
+	if known {
+		err = l.take(given, s, reserve)
+	} else {
+		err = l.names(ctx, fd, s, o, reserve)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := l.stats(ctx, fd, s, o, r.id.Dev); err != nil {

@@ -117,6 +117,9 @@ type Options struct {
 	// Skip, when not nil, leaves out the entries for which it is true. It is called from several goroutines, before
 	// the entry is read where the directory tells its type. Dir is the path of the directory.
 	Skip func(dir, name string, isDir bool) bool
+	// Names, when not nil, is asked for the names of a directory. If it knows them, each is looked up by itself, and the
+	// directory, which may hold millions of others, is not read. It is called from several goroutines.
+	Names func(dir string) (names []string, known bool)
 }
 
 // Join is the path of a child of dir.
