@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 )
 
@@ -262,11 +263,7 @@ func readRules(r io.Reader, s syntax, nul bool, fn func(text string, line int) e
 	if len(data) > maxFile {
 		return fmt.Errorf("it is larger than %d MiB; is it a rule file?", maxFile>>20)
 	}
-	text := string(data)
-	for line := 1; text != ""; line++ {
-		end, skip := lineEnd(text, nul)
-		rule := text[:end]
-		text = text[skip:]
+	for line, rule := range lines(string(data), nul) {
 		if s.wordSplit {
 			for _, word := range strings.FieldsFunc(rule, func(c rune) bool { return c < 0x80 && isSpace(byte(c)) }) {
 				if err := fn(word, line); err != nil {
@@ -275,7 +272,7 @@ func readRules(r io.Reader, s syntax, nul bool, fn func(text string, line int) e
 			}
 			continue
 		}
-		if rule == "" || rule[0] == '#' || rule[0] == ';' {
+		if blank(rule) {
 			continue
 		}
 		if err := fn(rule, line); err != nil {
@@ -283,6 +280,32 @@ func readRules(r io.Reader, s syntax, nul bool, fn func(text string, line int) e
 		}
 	}
 	return nil
+}
+
+// Lines are the lines of a list of patterns or names, from 1, as rsync reads them: each ends with a line feed, a carriage
+// return or both, or with nul at a zero byte. Those that are empty, or begin with # or ;, are left out.
+func Lines(text string, nul bool) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for line, s := range lines(text, nul) {
+			if !blank(s) && !yield(line, s) {
+				return
+			}
+		}
+	}
+}
+
+func blank(line string) bool { return line == "" || line[0] == '#' || line[0] == ';' }
+
+func lines(text string, nul bool) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for line := 1; text != ""; line++ {
+			end, skip := lineEnd(text, nul)
+			if !yield(line, text[:end]) {
+				return
+			}
+			text = text[skip:]
+		}
+	}
 }
 
 // lineEnd returns the length of the first line of text and where the next one
