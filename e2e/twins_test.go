@@ -24,6 +24,7 @@ type twins struct {
 	own          []string // of syncd alone
 	options      treetest.Options
 	looked       func() // before both are compared, which reads them; may be nil
+	local        bool   // the directories are written without a daemon
 
 	daemon *rsynctest.Server
 	rng    *rand.Rand
@@ -31,10 +32,15 @@ type twins struct {
 
 func newTwins(t *testing.T, seed uint64, flags ...string) *twins {
 	t.Helper()
+	return newTwinsIn(t, map[string]string{"use chroot": "no", "numeric ids": "no"}, seed, flags...) // in a chroot there are no names
+}
+
+// newTwinsIn is newTwins with other options of the modules.
+func newTwinsIn(t *testing.T, module map[string]string, seed uint64, flags ...string) *twins {
+	t.Helper()
 	rsynctest.Rsync(t)
-	names := map[string]string{"use chroot": "no", "numeric ids": "no"} // in a chroot there are none
 	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
-		{Name: "a", Path: treetest.TempDir(t), Options: names}, {Name: "b", Path: treetest.TempDir(t), Options: names},
+		{Name: "a", Path: treetest.TempDir(t), Options: module}, {Name: "b", Path: treetest.TempDir(t), Options: module},
 	}})
 	w := &twins{
 		src: treetest.TempDir(t), ours: s.Dir("a"), theirs: s.Dir("b"), daemon: s,
@@ -43,6 +49,14 @@ func newTwins(t *testing.T, seed uint64, flags ...string) *twins {
 	}
 	w.settleTmp(t)
 	return w
+}
+
+// dest is how module a or b is named.
+func (w *twins) dest(module string) string {
+	if w.local {
+		return w.daemon.Dir(module)
+	}
+	return w.daemon.URL(module)
 }
 
 // settleTmp makes the directories .tmp equal, whatever was in them.
@@ -61,9 +75,9 @@ func (w *twins) run(t *testing.T) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ours := exec.CommandContext(ctx, program, slices.Concat([]string{"--full"}, w.own, w.flags, []string{w.src, w.daemon.URL("a")})...)
+	ours := exec.CommandContext(ctx, program, slices.Concat([]string{"--full"}, w.own, w.flags, []string{w.src, w.dest("a")})...)
 	said, _ := ours.CombinedOutput()
-	theirs := exec.CommandContext(ctx, rsynctest.Rsync(t), append(w.flags[:len(w.flags):len(w.flags)], w.src+"/", w.daemon.URL("b"))...)
+	theirs := exec.CommandContext(ctx, rsynctest.Rsync(t), append(w.flags[:len(w.flags):len(w.flags)], w.src+"/", w.dest("b"))...)
 	heard, _ := theirs.CombinedOutput()
 	got, want := ours.ProcessState.ExitCode(), theirs.ProcessState.ExitCode()
 	if done := got == 0 && want == 0; !done && (got != 3 || want != 23) {

@@ -97,14 +97,15 @@ func newBatch(k kind, scope *filter.Scope) *batch {
 }
 
 // ride makes sure that every directory from the root down to d is listed, as the protocol demands of parents.
-func (b *batch) ride(d *dir) int32 {
-	if at, ok := b.dirs[d.entry.Path]; ok {
-		return at
+func (b *batch) ride(d *dir) {
+	if _, ok := b.dirs[d.entry.Path]; ok || d.bare {
+		return
 	}
 	if d.parent != nil {
 		b.ride(d.parent)
 	}
-	return b.addDir(d.entry, d.version, false)
+	b.addDir(d.entry, d.version, d.owed)
+	d.owed = false
 }
 
 func (b *batch) addDir(e flist.Entry, v version, primary bool) int32 {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/syncd/syncd/internal/filesfrom"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -35,6 +36,7 @@ type Engine struct {
 	bigFile  int64
 
 	rootScope atomic.Pointer[filter.Scope] // nil: no rules
+	only      *filesfrom.Selection         // nil: everything
 
 	queue    *queue.Queue[*dir]
 	work     map[string]*work // directories in flight
@@ -173,6 +175,9 @@ func New(c Config) (*Engine, error) {
 		e.tell.Observer = nobody{}
 	}
 	if err := e.setFilter(c.Filter); err != nil {
+		return nil, err
+	}
+	if err := e.selects(); err != nil {
 		return nil, err
 	}
 	var err error

@@ -22,6 +22,7 @@ func (e *Engine) add(l listed) {
 	}
 	e.count(&l)
 	if l.vanished {
+		e.unread(l.failed)
 		e.claim(claim{l.path, l.path}, e.following)
 		return
 	}
@@ -62,17 +63,22 @@ func (e *Engine) report(l listed, visited map[string]struct{}) {
 		e.counters.scanDone.Store(true)
 	}
 	switch {
-	case l.err == nil || errors.Is(l.err, scan.ErrIncomplete):
+	case l.err == nil || errors.Is(l.err, scan.ErrIncomplete) || l.lead:
 	case e.following:
 		e.work[l.path].failed = l.err
 	default:
 		e.fail(l.path, l.err, &e.counters.unreadable)
 	}
-	for _, f := range l.failed {
-		e.fail(f.path, f.err, &e.counters.unreadable)
-	}
+	e.unread(l.failed)
 	for _, p := range l.skipped {
 		e.tell.note(fmt.Sprintf("skipping non-regular file %q", p))
+	}
+}
+
+// unread reports paths that a listing could not read.
+func (e *Engine) unread(failed []failure) {
+	for _, f := range failed {
+		e.fail(f.path, f.err, &e.counters.unreadable)
 	}
 }
 
@@ -106,7 +112,7 @@ func (e *Engine) addContent(l listed) {
 
 // addPlain spreads a directory's entries over as many batches as they need.
 func (e *Engine) addPlain(l listed, visited map[string]struct{}) {
-	if !l.same {
+	if !l.same && !l.lead {
 		e.addSelf(e.batchFor(fillSmall, l), l, flist.NoContent)
 	}
 	for i := range l.subdirs {

@@ -204,7 +204,9 @@ func (l *lookup) directory(p string, parent *dir) (*dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "filter", Path: p, Err: err}
 	}
-	return &dir{entry: EntryOf(p, &self), version: versionOf(&self.Stat), parent: parent, scope: scope}, nil
+	return &dir{
+		entry: EntryOf(p, &self), version: versionOf(&self.Stat), parent: parent, scope: scope, bare: l.e.bare(p),
+	}, nil
 }
 
 // answer notes that what becomes of an entry is what becomes of path p of the queue.

@@ -25,6 +25,8 @@ type dir struct {
 	check   bool          // what is in it is compared by checksum
 	recent  time.Time     // what changed in it later is sent, whatever size and time say; zero: nothing is
 	counted bool          // it belongs to the pass of the census
+	bare    bool          // the root, of which nothing is asked for but what is in it: it is in no list
+	owed    bool          // not asked for, but what is below: the first batch that has some of that is about it too
 
 	recalled map[string]catalogue.Record // what the catalogue had of its subdirectories, as far as they are there
 }
@@ -60,6 +62,7 @@ type listing struct {
 	err      error    // the directory could not be read completely; what is here of it is true
 	only     bool     // what is below its subdirectories is not asked for
 	vanished bool     // the directory itself did
+	lead     bool     // the directory is not asked for, but what is below it: it goes along with that
 	big      int      // children that are large files
 	unsure   int      // children of which time and size tell nothing
 
@@ -108,6 +111,7 @@ func (e *Engine) list(ctx context.Context, job *listJob, s *scratch) *listing {
 		}
 	}
 	l.dir.parent = job.parent
+	l.lead, l.dir.bare = e.leads(p), e.bare(p)
 	l.dir.counted = job.count || !job.alone && job.parent != nil && job.parent.counted
 	l.dir.check = job.check || !job.alone && job.parent != nil && job.parent.check
 	if l.dir.recent = job.recent; !job.alone && job.parent != nil {
@@ -121,20 +125,17 @@ func (e *Engine) list(ctx context.Context, job *listJob, s *scratch) *listing {
 		}
 		return l
 	}
-	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem, Attrs: e.attrs()}
-	if scope := l.dir.scope; scope != nil {
-		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
-	}
-	got, err := e.cfg.Root.ListInto(ctx, p, opts, s.entries)
+	got, err := e.cfg.Root.ListInto(ctx, p, e.listOptions(l.dir.scope), s.entries)
 	if err != nil {
 		return e.unlisted(l, p, err)
+	}
+	if e.only != nil {
+		e.only.Sift(got)
 	}
 	l.err = got.Err
 	l.dir.entry = EntryOf(p, &scan.Entry{Stat: got.Self, Attrs: got.Attrs})
 	l.dir.version = versionOf(&got.Self)
-	for _, bad := range got.Errors {
-		l.failed = append(l.failed, failure{bad.Path, bad})
-	}
+	l.fail(got.Errors)
 	m := e.remember(p, job.parent, s.records)
 	s.keep(got.Entries, m.records)
 	l.trusted = m.trusted
@@ -147,11 +148,26 @@ func (e *Engine) list(ctx context.Context, job *listJob, s *scratch) *listing {
 		e.take(l, &got.Entries[i], m, all)
 	}
 	l.gone = m.rest()
+	if len(l.skipped) > 0 {
+		l.lead = l.dir.bare // as with rsync, which notices too late what it does not send
+	}
+	l.dir.owed = l.lead
 	return l
+}
+
+func (l *listing) fail(errs []*scan.PathError) {
+	for _, bad := range errs {
+		l.failed = append(l.failed, failure{bad.Path, bad})
+	}
 }
 
 // unlisted says what is known of a directory that could not be opened.
 func (e *Engine) unlisted(l *listing, p string, err error) *listing {
+	if e.only != nil {
+		nothing := &scan.Listing{Dir: p, Err: err}
+		e.only.Sift(nothing)
+		l.fail(nothing.Errors)
+	}
 	self, statErr := e.lookUp(p)
 	switch {
 	case statErr == nil && isDir(self.Stat.Mode):

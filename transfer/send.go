@@ -167,8 +167,11 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 	}
 	self := EntryOf(".", &root)
 	b := e.rootBatch(self, versionOf(&root.Stat))
+	if e.bare(".") {
+		b = newBatch(copySmall, e.rootScope.Load()) // which makes the directory, too
+	}
 	b.content = e.cfg.Delete
-	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun {
+	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun && !e.bare(".") {
 		err = e.probe(ctx, self)
 	}
 	return hinted(err)

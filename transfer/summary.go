@@ -102,7 +102,12 @@ func (c *counters) protocolOr(p int) int {
 
 // found counts a listed directory and what is in it; its subdirectories count when they are listed themselves.
 func (c *counters) found(l *listing, visited map[string]struct{}) {
-	c.entries.add(unix.S_IFDIR)
+	switch {
+	case !l.lead:
+		c.entries.add(unix.S_IFDIR)
+	case !l.dir.bare && len(l.children)+len(l.subdirs) > 0:
+		c.entries.add(unix.S_IFDIR)
+	}
 	for i := range l.subdirs {
 		if _, ok := visited[l.subdirs[i].entry.Path]; !ok {
 			c.entries.add(unix.S_IFDIR)

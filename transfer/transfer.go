@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/syncd/syncd/internal/catalogue"
+	"github.com/syncd/syncd/internal/filesfrom"
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -54,6 +55,9 @@ type Config struct {
 
 	Filter        *filter.List // nil: no rules
 	OneFileSystem bool
+	// Only is what is copied of the source, the directories that lead there included; nil: everything. It does not go
+	// with Delete, a Catalogue, rules in files of the tree, or Follow: all of these are about whole directories.
+	Only *filesfrom.Set
 
 	Sessions   int    // most sessions side by side; 0: from the machine
 	BigFile    int64  // bytes; 0: DefaultBigFile

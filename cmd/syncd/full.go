@@ -96,7 +96,7 @@ func engineConfig(c *config.Config) transfer.Config {
 		},
 		Session: c.Session, NanosecondsAuto: c.NanosecondsAuto, IgnoreUnsupported: c.IgnoreUnsupported,
 		Delete: c.Delete, MaxDelete: c.MaxDelete, DeleteWindow: c.DeleteWindow,
-		Filter: c.Filter, OneFileSystem: c.OneFS,
+		Filter: c.Filter, OneFileSystem: c.OneFS, Only: c.Only,
 		Sessions: c.Sessions, BigFile: c.BigFile, PartialDir: c.PartialDir,
 	}
 }

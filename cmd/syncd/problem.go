@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/syncd/syncd/internal/config"
+	"github.com/syncd/syncd/internal/filesfrom"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/scan"
 )
@@ -145,6 +146,8 @@ var remedies = []struct {
 	{syscall.EROFS, "Read-only file system", "mount the destination writable and run it again"},
 	{syscall.EIO, "Input/output error", "look at the disk: dmesg names it"},
 	{0, "daemon refused to receive", "exclude or filter of the module in rsyncd.conf keeps it out: exclude it here too"},
+	{0, filesfrom.ErrSymlink.Error(), "name it by the path that has none"},
+	{0, scan.ErrOtherDevice.Error(), "leave out -x to copy what is there too"},
 	{0, rsync.ErrChanged.Error(), "run it again when it is written less, or sync a snapshot"},
 }
 

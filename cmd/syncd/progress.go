@@ -58,14 +58,17 @@ func startProgress(ctx context.Context, c *config.Config, root *scan.Root, read 
 // left with it, never too low.
 func countOptions(c *config.Config) scan.Options {
 	o := scan.Options{OneFileSystem: c.OneFS}
-	if c.Filter.Empty() || c.Filter.HasMerge() {
-		return o
+	var scope *filter.Scope
+	if !c.Filter.Empty() && !c.Filter.HasMerge() {
+		var err error
+		if scope, err = c.Filter.Root(noMergeFile); err != nil {
+			return o
+		}
+		o.Skip = skipper(scope)
 	}
-	scope, err := c.Filter.Root(noMergeFile)
-	if err != nil {
-		return o
+	if c.Only != nil {
+		c.Only.Select(scope).Choose(&o)
 	}
-	o.Skip = skipper(scope)
 	return o
 }
 

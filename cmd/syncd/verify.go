@@ -85,8 +85,9 @@ func verifyConfig(ctx context.Context, c *config.Config, root *scan.Root, stderr
 	copied := engineConfig(c)
 	v := verify.Config{
 		Root: root, Dialer: copied.Dialer, Session: copied.Session, NanosecondsAuto: copied.NanosecondsAuto,
-		IgnoreUnsupported: copied.IgnoreUnsupported, NoExtra: c.NoExtra, Filter: copied.Filter, OneFileSystem: copied.OneFileSystem, PartialDir: copied.PartialDir,
-		Sessions: c.Sessions, Readers: c.Readers,
+		IgnoreUnsupported: copied.IgnoreUnsupported, NoExtra: c.NoExtra, Filter: copied.Filter, OneFileSystem: copied.OneFileSystem, Only: copied.Only,
+		PartialDir: copied.PartialDir,
+		Sessions:   c.Sessions, Readers: c.Readers,
 	}
 	v.Dialer.Warn = once(stderr.line)
 	if c.MOTD && !c.Quiet {

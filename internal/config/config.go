@@ -18,6 +18,7 @@ import (
 
 	"github.com/syncd/syncd/internal/control"
 	"github.com/syncd/syncd/internal/cutover"
+	"github.com/syncd/syncd/internal/filesfrom"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/ratelimit"
@@ -49,6 +50,7 @@ type Config struct {
 	TLS     *rsync.TLS    // nil unless Dest is behind it
 	Session rsync.Options // what was asked of the protocol
 	Filter  *filter.List
+	Only    *filesfrom.Set // of SRC; nil: everything
 	// IgnoreUnsupported goes on without what the destination cannot have of -A and -X.
 	IgnoreUnsupported bool
 

@@ -14,7 +14,7 @@ func (f *flags) finish() error {
 	if err := f.cutoverAlone(); err != nil || f.c.Action == Cutover && len(f.Args()) == 0 {
 		return err
 	}
-	for _, check := range []func() error{f.arguments, f.recursive, f.fits, f.together, f.destination, f.secrets} {
+	for _, check := range []func() error{f.arguments, f.listFits, f.recursive, f.fits, f.together, f.destination, f.secrets} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -38,7 +38,10 @@ func (f *flags) finish() error {
 	if err := f.protection(c.Filter); err != nil {
 		return err
 	}
-	return f.rulesFit()
+	if err := f.rulesFit(); err != nil {
+		return err
+	}
+	return f.list()
 }
 
 // arguments takes SRC and DEST.
@@ -84,7 +87,7 @@ func (f *flags) source() error {
 }
 
 func (f *flags) recursive() error {
-	if f.recurse {
+	if f.recurse || f.filesFrom != "" {
 		return nil
 	}
 	return &UsageError{

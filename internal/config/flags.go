@@ -25,6 +25,8 @@ type flags struct {
 
 	modes        []mode // as given, each once
 	recurse      bool
+	deep         bool   // -r itself: with a list of names -a does not imply it
+	filesFrom    string // "": no list
 	port         int
 	passwordFile string
 	tls          tlsFiles
@@ -166,7 +168,10 @@ func (f *flags) attributes() {
 	devices := []*bool{&s.Devices, &s.Specials}
 	all := append(devices, &f.recurse, &s.Links, &s.Perms, &s.Times, &s.Owner, &s.Group)
 	f.do("archive", "a", func() error { return set(true, all...) })
-	f.onOff(&f.recurse, "recursive", "r")
+	recursion := []*bool{&f.recurse, &f.deep}
+	f.do("recursive", "r", func() error { return set(true, recursion...) })
+	f.do("no-recursive", "", func() error { return set(false, recursion...) })
+	f.do("no-r", "", func() error { return set(false, recursion...) })
 	f.onOff(&s.Links, "links", "l")
 	f.onOff(&s.Perms, "perms", "p")
 	f.onOff(&s.Times, "times", "t")

@@ -22,7 +22,6 @@ var others = map[string]string{
 	"fake-super":        "set 'fake super = yes' in rsyncd.conf",
 	"compress-threads":  "leave it out; each session compresses in one thread",
 	"append":            "use --append-verify: without a look at what is there, a file that was rewritten stays wrong",
-	"files-from":        "use --include and --exclude",
 	"checksum-choice":   "leave it out; the best that both sides know is taken",
 	"cc":                "leave it out; the best that both sides know is taken",
 	"checksum-seed":     "leave it out",

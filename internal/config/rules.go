@@ -14,6 +14,7 @@ type rules struct {
 	perF  int // how often -F was given
 	cvs   bool
 	from0 bool
+	stdin bool // they came from there
 }
 
 // selection are the flags that choose what is copied.
@@ -27,6 +28,7 @@ func (f *flags) selection() {
 	f.do("F", "F", f.perDirectory)
 	f.onOff(&f.rules.cvs, "cvs-exclude", "C")
 	f.on(&f.rules.from0, "from0", "0")
+	f.text(&f.filesFrom, "files-from", "")
 }
 
 func (f *flags) rule(name, short string, add func(*filter.List, string) error) {
@@ -52,16 +54,28 @@ func ruleError(name, value string, err error) error {
 // from reads a file of patterns; "-" is the standard input.
 func (f *flags) from(add func(*filter.List, string, io.Reader, bool) error) func(*filter.List, string) error {
 	return func(l *filter.List, name string) error {
-		if name == "-" {
-			return add(l, "standard input", f.stdin, f.rules.from0)
-		}
-		file, err := os.Open(name)
+		file, err := f.open(name, "patterns")
 		if err != nil {
-			return &UsageError{Reason: reason(err), Remedy: "it must be a file of patterns that you can read"}
+			return err
 		}
 		defer file.Close()
+		if name == "-" {
+			name, f.rules.stdin = "standard input", true
+		}
 		return add(l, name, file, f.rules.from0)
 	}
+}
+
+// open opens a file that has what; "-" is the standard input.
+func (f *flags) open(name, what string) (io.ReadCloser, *UsageError) {
+	if name == "-" {
+		return io.NopCloser(f.stdin), nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, &UsageError{Reason: reason(err), Remedy: "it must be a file of " + what + " that you can read"}
+	}
+	return file, nil
 }
 
 // perDirectory is -F: the first one merges each directory's .rsync-filter, a

@@ -78,7 +78,11 @@ What is left out (in this order: the first rule that matches a name decides):
   -f, --filter=RULE        any rule of rsync(1)
       --exclude-from=FILE  patterns from a file, one a line
       --include-from=FILE  patterns from a file, one a line
-  -0, --from0              NUL ends the patterns in those files, not LF
+      --files-from=FILE    copy only what FILE names, a line each, from SRC on,
+                           and the directories above it: DIR alone, DIR/ with
+                           its entries; with -r, which -a is not then, all below
+                           them; with --full or --verify, without --delete
+  -0, --from0              NUL ends patterns and names in those files, not LF
   -F                       rules from .rsync-filter files; -FF leaves these out
   -C, --cvs-exclude        leave out what CVS would
   -x, --one-file-system    do not enter other file systems

@@ -55,6 +55,7 @@ type dir struct {
 	parent *dir
 	scope  *filter.Scope // the rules in force inside it; nil: none
 	broken error         // why there is no scope
+	lead   bool          // to be compared with the first thing that it leads to, and not for itself
 }
 
 func newDir(p string, found *scan.Entry, parent *dir) *dir {
@@ -102,7 +103,8 @@ func (b *batch) ride(d *dir) {
 	if d.parent != nil {
 		b.ride(d.parent)
 	}
-	b.addDir(d.entry, &d.stat, false)
+	b.addDir(d.entry, &d.stat, d.lead)
+	d.lead = false
 }
 
 // addDir lists a directory, or something gone, once.

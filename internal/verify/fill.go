@@ -61,7 +61,10 @@ const prefetch = 16384
 // options are those of listings.
 func (f *filler) options() scan.Options {
 	o := scan.Options{OneFileSystem: f.v.cfg.OneFileSystem, Attrs: f.attrs()}
-	if f.v.scope != nil {
+	switch {
+	case f.v.only != nil:
+		f.v.only.Choose(&o)
+	case f.v.scope != nil:
 		o.Skip = f.skip
 	}
 	return o
@@ -82,8 +85,14 @@ func (f *filler) walked(l *scan.Listing) error {
 	if n := len(f.above); n > 0 {
 		parent = f.above[n-1]
 	}
+	if f.v.only != nil {
+		f.v.only.Sift(l)
+	}
 	d, err := f.dir(l, parent)
 	if d == nil || err != nil {
+		for _, bad := range l.Errors {
+			f.uncompared(bad.Path, bad)
+		}
 		return err
 	}
 	f.above = append(f.above, d)
@@ -166,6 +175,11 @@ func (f *filler) listing(d *dir, l *scan.Listing, contents bool) error {
 	named := l.Err == nil && !f.v.cfg.NoExtra // every name is known, or here and hidden
 	fits := len(children) < f.v.cfg.tuning.entries-len(f.above)-2 && bytes <= f.v.cfg.tuning.bytes
 	switch {
+	case f.v.only != nil && !f.v.only.Asked(l.Dir):
+		if d.lead = l.Dir != "." && len(children) > 0; d.lead {
+			f.found(1)
+		}
+		return f.spread(d, children)
 	case !named:
 		return errors.Join(f.alone(d), f.spread(d, children))
 	case !contents, read == 0:

@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/syncd/syncd/internal/filesfrom"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsync/delta"
 	"github.com/syncd/syncd/internal/rsync/filter"
@@ -62,7 +63,10 @@ type Config struct {
 
 	Filter        *filter.List // what is excluded is neither compared nor extra; nil: no rules
 	OneFileSystem bool
-	PartialDir    string // is not extra; "": transfer.DefaultPartialDir
+	// Only is what is compared of the source, the directories that lead there included; nil: everything. What else is
+	// at the destination does not count then, and no rules may come from files of the tree.
+	Only       *filesfrom.Set
+	PartialDir string // is not extra; "": transfer.DefaultPartialDir
 
 	// Proven reports whether the content of this version of a file is known to be equal: then only its attributes are
 	// compared. It is called from one goroutine at a time; nil: no file is. It lets a comparison that was interrupted
@@ -189,7 +193,8 @@ type Verifier struct {
 	cfg   Config
 	log   *slog.Logger
 	names flist.Names
-	scope *filter.Scope // of the root; nil: no rules
+	scope *filter.Scope        // of the root; nil: no rules
+	only  *filesfrom.Selection // nil: everything
 	dest  destination
 
 	mu      sync.Mutex // held while the destination is asked what it can do
@@ -225,6 +230,10 @@ func New(c Config) (*Verifier, error) {
 		if v.scope, err = c.Filter.Root(v.openMergeFile); err != nil {
 			return nil, err
 		}
+	}
+	if c.Only != nil {
+		v.cfg.NoExtra = true
+		v.only = c.Only.Select(v.scope)
 	}
 	var err error
 	v.dest, err = v.newDestination()
