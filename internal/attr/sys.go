@@ -63,7 +63,7 @@ func retry(f func() (int, error)) (int, error) {
 const usual = 512
 
 // sparing calls f with little room in buf, and with all of it only when that is not enough: whatever there is to be
-// read, the kernel takes as much memory as it is given room, and clears it (64 KiB: three quarters of a call's time).
+// read, the kernel takes as much memory as it is given room, and clears it. 64 KiB cost a call 5 µs more (Linux 6.18, tmpfs).
 func sparing(buf []byte, f func(buf []byte) (int, error)) (int, error) {
 	n, err := f(buf[:usual])
 	if err == unix.ERANGE {
