@@ -8,7 +8,7 @@
 //   - "a/b/", "a/b/." and "." are a directory with the entries in it, and with -r all below.
 //   - The directories above a name are made, with their attributes, if the name is there. The root is left as it is at
 //     the destination, unless "." or a name beginning with "./" is in the list.
-//   - Filters hold for the names themselves and not for what leads to them.
+//   - Filters hold for the names themselves and not for what leads to them, nor, unlike in rsync, for the root.
 //
 // Different from rsync, and refused or reported by name: names that lead through symlinks, which are never followed; the
 // place where a path is cut off, as in "a/./b"; and zero bytes where names are lines, behind which rsync drops the rest.
