@@ -47,7 +47,8 @@ type Config struct {
 	Interval time.Duration
 	// Files is how many files, and Bytes how many bytes in them, are compared in a second at most; 0: no limit.
 	Files, Bytes int64
-	Log          *slog.Logger // nil: none
+	Look         time.Duration // between two looks whether there is anything to do; 0: 5 s
+	Log          *slog.Logger  // nil: none
 
 	tuning tuning
 }
@@ -58,16 +59,16 @@ const DefaultInterval = 7 * 24 * time.Hour
 // tuning is what tests make small.
 type tuning struct {
 	files, dirs int           // in one batch
-	look        time.Duration // between two looks whether there is anything to do
 	retry       time.Duration // after a comparison that failed
 }
 
 var defaults = tuning{
 	// A batch costs a session or two, and for as long as it takes the work ahead of it is not looked at anew.
 	files: 2048, dirs: 256,
-	look:  5 * time.Second,
 	retry: time.Minute,
 }
+
+const defaultLook = 5 * time.Second
 
 // An Audit goes on through several runs, one after the other. Its methods are safe for concurrent use.
 type Audit struct {
@@ -99,6 +100,9 @@ func New(c Config) *Audit {
 	if a.c.Interval <= 0 {
 		a.c.Interval = DefaultInterval
 	}
+	if a.c.Look <= 0 {
+		a.c.Look = defaultLook
+	}
 	if a.c.tuning == (tuning{}) {
 		a.c.tuning = defaults
 	}
@@ -117,7 +121,7 @@ func (a *Audit) Run(ctx context.Context, w World) error {
 		case did:
 			continue
 		}
-		wait := a.c.tuning.look
+		wait := a.c.Look
 		if err != nil {
 			a.failed(err)
 			wait = a.c.tuning.retry

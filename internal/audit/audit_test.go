@@ -173,7 +173,7 @@ func auditing(t *testing.T, f func(t *testing.T, w *fake, a *Audit)) {
 		w.put(".", unix.S_IFDIR, 0)
 		w.put("d", unix.S_IFDIR, 0)
 		f(t, w, New(Config{
-			Catalogue: store, Interval: 10 * time.Hour, tuning: tuning{files: 2, dirs: 2, look: time.Second, retry: time.Minute},
+			Catalogue: store, Interval: 10 * time.Hour, Look: time.Second, tuning: tuning{files: 2, dirs: 2, retry: time.Minute},
 		}))
 	})
 }

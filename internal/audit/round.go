@@ -111,7 +111,7 @@ func (a *Audit) choose(ctx context.Context, r *round) (items []verify.Item, next
 func (a *Audit) ended(r *round) {
 	now := time.Now()
 	if r == &a.fresh {
-		a.freshDue = now.Add(max(a.c.tuning.look, freshRest*r.scanned))
+		a.freshDue = now.Add(max(a.c.Look, freshRest*r.scanned))
 		if a.isAhead() {
 			a.freshDue = now.Add(r.scanned)
 		}

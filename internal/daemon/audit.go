@@ -20,6 +20,8 @@ type Audit struct {
 	Off      bool
 	Interval time.Duration // in which everything is compared at least once; 0: audit.DefaultInterval
 	Reads    int64         // bytes a second read here for checksums; 0: defaultReads
+
+	look time.Duration // audit.Config.Look, for tests
 }
 
 const (
@@ -47,7 +49,7 @@ func (s *service) newAudit() *audit.Audit {
 		s.c.Audit.Reads = defaultReads
 	}
 	return audit.New(audit.Config{
-		Catalogue: store, Interval: s.c.Audit.Interval, Files: auditFiles, Log: s.log,
+		Catalogue: store, Interval: s.c.Audit.Interval, Files: auditFiles, Look: s.c.Audit.look, Log: s.log,
 	})
 }
 

@@ -96,6 +96,7 @@ func keepingTimes(dst, name string, f func(p string) error) error {
 
 // Whatever somebody does at the destination is found, named, and undone.
 func TestAuditFindsDrift(t *testing.T) {
+	t.Parallel()
 	src, dst, socket := audited(t, 2*time.Second)
 	for name, corrupt := range corruptions {
 		if err := corrupt(dst); err != nil {
@@ -130,6 +131,7 @@ func TestAuditFindsDrift(t *testing.T) {
 
 // While the source is written, nothing is an alarm.
 func TestAuditOfABusyTree(t *testing.T) {
+	t.Parallel()
 	_, socket, _, _ := following(t, func(c *Config) { c.StateDir, c.Audit.Interval = t.TempDir(), time.Second })
 	waitFor(t, "it goes round some times", func() bool { return statusOf(t, socket).Audit.ProvenFiles > 20 })
 	first := statusOf(t, socket).Audit.Surveyed
@@ -141,6 +143,7 @@ func TestAuditOfABusyTree(t *testing.T) {
 
 // A cutover compares by checksum what has changed since it was proven, and relies on the proof of the rest.
 func TestCutoverWithProof(t *testing.T) {
+	t.Parallel()
 	const files = 300
 	state := t.TempDir()
 	a, socket, dst, _ := following(t, func(c *Config) {

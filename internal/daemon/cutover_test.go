@@ -121,6 +121,7 @@ func following(t *testing.T, edit ...func(*Config)) (a *app, socket, dst string,
 // One that is rehearsed, one that fails, one that is done: after it the service has
 // ended, the trees are equal, and the service does not start again.
 func TestCutover(t *testing.T) {
+	t.Parallel()
 	state := t.TempDir()
 	var config Config
 	a, socket, dst, stop := following(t, func(c *Config) { c.StateDir = state; config = *c })
@@ -192,6 +193,7 @@ func TestCutover(t *testing.T) {
 
 // What somebody else did at the destination is found, and named.
 func TestCutoverFindsDrift(t *testing.T) {
+	t.Parallel()
 	a, socket, dst, _ := following(t)
 	kept := filepath.Join(dst, "kept")
 	info, err := os.Stat(kept)
@@ -216,6 +218,7 @@ func TestCutoverFindsDrift(t *testing.T) {
 
 // A freeze hook that freezes nothing.
 func TestCutoverNoticesWrites(t *testing.T) {
+	t.Parallel()
 	a, socket, _, _ := following(t)
 	p := a.plan()
 	p.FreezeHook = ":"
@@ -232,6 +235,7 @@ func TestCutoverNoticesWrites(t *testing.T) {
 
 // A process that has a file open is named, though it writes nothing.
 func TestCutoverNoticesOpenFile(t *testing.T) {
+	t.Parallel()
 	a, socket, _, _ := following(t)
 	f, err := os.OpenFile(filepath.Join(a.dir, "kept"), os.O_RDWR, 0)
 	if err != nil {
@@ -246,6 +250,7 @@ func TestCutoverNoticesOpenFile(t *testing.T) {
 
 // A service that is stopped while the source is frozen thaws it before it ends.
 func TestStopDuringCutover(t *testing.T) {
+	t.Parallel()
 	a, socket, _, stop := following(t)
 	p := a.plan()
 	p.FreezeHook += "; touch frozen; sleep 1000"
@@ -268,6 +273,7 @@ func TestStopDuringCutover(t *testing.T) {
 
 // A syncd that was killed thaws at its next start.
 func TestThawsAtNextStart(t *testing.T) {
+	t.Parallel()
 	state, marks := t.TempDir(), t.TempDir()
 	mark := record.NewMark(state, record.Frozen)
 	if err := mark.Set("echo $SYNCD_HOOK $SYNCD_FROM >>" + marks + "/thawed"); err != nil {
@@ -301,6 +307,7 @@ func TestThawsAtNextStart(t *testing.T) {
 
 // Without a service the whole is one call.
 func TestCutOverAlone(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	a := startApp(t, src)
 	s := rsynctest.Daemon(t, rsynctest.Config{})
@@ -332,6 +339,7 @@ func TestCutOverAlone(t *testing.T) {
 }
 
 func TestWritesConcern(t *testing.T) {
+	t.Parallel()
 	var w writes
 	w.add(queue.Item{Path: "before"})
 	w.begin("")

@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,17 @@ import (
 	"github.com/syncd/syncd/systemd/notify"
 	"github.com/syncd/syncd/transfer"
 )
+
+// The tests wait for servers and for time to pass more than they compute: several go side by side on any machine.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if n := max(6, runtime.GOMAXPROCS(0)); !set {
+		flag.Set("test.parallel", strconv.Itoa(n))
+	}
+	os.Exit(m.Run())
+}
 
 var plain = treetest.Options{Ignore: treetest.HardLinks | treetest.Xattrs}
 
@@ -45,7 +58,8 @@ func start(t *testing.T, src, dest string, edit ...func(*Config)) (socket string
 				NumericIDs: true, MaxDelete: -1,
 			},
 		},
-		Log: notify.Logger(testWriter{t}, level()),
+		Audit: Audit{look: 100 * time.Millisecond},
+		Log:   notify.Logger(testWriter{t}, level()),
 	}
 	for _, f := range edit {
 		f(&c)
@@ -139,6 +153,7 @@ func settled(t *testing.T, socket, src, dst string) {
 }
 
 func TestFollowsATree(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	rng := rand.New(rand.NewPCG(41, 1))
 	treetest.Random(t, rng, src, 150)
@@ -171,12 +186,14 @@ func TestFollowsATree(t *testing.T) {
 
 // Several writers that never wait; afterwards, the trees are equal.
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	n := uint64(2)
 	if more, err := strconv.ParseUint(os.Getenv("SYNCD_SEEDS"), 10, 64); err == nil {
 		n = more
 	}
 	for seed := range n {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			src := t.TempDir()
 			s := rsynctest.Daemon(t, rsynctest.Config{})
 			dst := filepath.Join(s.Dir("m"), "dest")
@@ -205,6 +222,7 @@ func TestChurn(t *testing.T) {
 }
 
 func TestReloadChangesFilterAndLimit(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	treetest.Write(t, src, treetest.File("a.tmp", "1"), treetest.File("d/b.tmp", "2"), treetest.File("d/c.log", "3"))
 	s := rsynctest.Daemon(t, rsynctest.Config{})
@@ -252,6 +270,7 @@ func TestReloadChangesFilterAndLimit(t *testing.T) {
 }
 
 func TestSourceThatGoesAndComesBack(t *testing.T) {
+	t.Parallel()
 	src := filepath.Join(t.TempDir(), "src")
 	treetest.Write(t, src, treetest.File("d/kept", "1"), treetest.File("top", "2"))
 	s := rsynctest.Daemon(t, rsynctest.Config{})
@@ -284,6 +303,7 @@ func TestSourceThatGoesAndComesBack(t *testing.T) {
 }
 
 func TestDestinationThatIsAway(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	treetest.Write(t, src, treetest.File("file", "1"))
 	s := rsynctest.Daemon(t, rsynctest.Config{})

@@ -49,6 +49,7 @@ func refused(t *testing.T, socket, value, want string) {
 }
 
 func TestStormOfDeletionsWaitsForAYes(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	for i := range 100 {
 		treetest.Write(t, src, treetest.File(fmt.Sprintf("d/f%02d", i), "x"))
@@ -117,6 +118,7 @@ func TestStormOfDeletionsWaitsForAYes(t *testing.T) {
 }
 
 func TestAllowDeleteWithoutALimit(t *testing.T) {
+	t.Parallel()
 	src := t.TempDir()
 	treetest.Write(t, src, treetest.File("file", "1"))
 	s := rsynctest.Daemon(t, rsynctest.Config{})

@@ -47,6 +47,7 @@ func TestWhatIsBeingWrittenIsNotInSync(t *testing.T) {
 
 // The queue has a change since it was told of it, which may be long after it happened.
 func TestInSync(t *testing.T) {
+	t.Parallel()
 	t0 := time.Unix(1_000_000, 0)
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
 	never := time.Time{}

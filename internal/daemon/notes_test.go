@@ -12,6 +12,7 @@ import (
 
 // A disk that refuses ten thousand deletions a hundred times is worth a few lines a minute.
 func TestWarningsAreFewAndNotRepeated(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		n := notes{log: slog.New(slog.NewTextHandler(&log, nil))}

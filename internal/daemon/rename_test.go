@@ -127,6 +127,7 @@ func (f *followed) movesCheaply(limit int64, from, to string) {
 }
 
 func TestRenamedFileIsNotSent(t *testing.T) {
+	t.Parallel()
 	const size = 4 << 20
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		put(t, f.at("a/deep/big"), noise(1, size))
@@ -145,6 +146,7 @@ func TestRenamedFileIsNotSent(t *testing.T) {
 }
 
 func TestRenamedDirectoryIsNotSent(t *testing.T) {
+	t.Parallel()
 	const files, size = 100, 10 << 10
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		for i := range files {
@@ -163,6 +165,7 @@ func TestRenamedDirectoryIsNotSent(t *testing.T) {
 
 // What logrotate does: each file takes the name of the next, all in no time.
 func TestShiftedFilesAreNotSent(t *testing.T) {
+	t.Parallel()
 	const size, files = 500_000, 5
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		for i := range files {
@@ -183,6 +186,7 @@ func TestShiftedFilesAreNotSent(t *testing.T) {
 }
 
 func TestRenamesInARowAreOne(t *testing.T) {
+	t.Parallel()
 	const size = 500_000
 	f := followTree(t, rsynctest.Config{}, func(f *followed) { put(t, f.at("d/a"), noise(1, size)) })
 	f.cheaply("in a row", size/2, func() {
@@ -198,6 +202,7 @@ func TestRenamesInARowAreOne(t *testing.T) {
 
 // Each of two that change places is sent once.
 func TestExchangedFilesAreSentOnce(t *testing.T) {
+	t.Parallel()
 	const size = 500_000
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		put(t, f.at("a"), noise(1, size))
@@ -220,6 +225,7 @@ func TestExchangedFilesAreSentOnce(t *testing.T) {
 
 // Renames, and what is in the way of understanding them.
 func TestRenamesOfAllKindsArrive(t *testing.T) {
+	t.Parallel()
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		for i := range 6 {
 			put(t, f.at(fmt.Sprint("a/", i)), noise(uint64(i), 100_000))
@@ -251,6 +257,7 @@ func TestRenamesOfAllKindsArrive(t *testing.T) {
 
 // A file in whose place another of the same size and time was, at the destination as well, is not taken for that one.
 func TestRenameOverWhatLooksTheSame(t *testing.T) {
+	t.Parallel()
 	when := time.Unix(1_600_000_000, 0)
 	for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
 		f := followTree(t, rsynctest.Config{}, func(f *followed) {
@@ -268,6 +275,7 @@ func TestRenameOverWhatLooksTheSame(t *testing.T) {
 
 // Content that changes at once after a rename, and looks the same by size and time, arrives.
 func TestRewrittenRightAfterRename(t *testing.T) {
+	t.Parallel()
 	when := time.Unix(1_600_000_000, 0)
 	keep := func(p string, content []byte) {
 		put(t, p, content)
@@ -294,6 +302,7 @@ func TestRewrittenRightAfterRename(t *testing.T) {
 }
 
 func TestRenamesWithoutHardLinksAtTheDestination(t *testing.T) {
+	t.Parallel()
 	f := followTree(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Options: map[string]string{
 		"refuse options": "hard-links"}}}}, func(f *followed) {
 		put(t, f.at("a/x"), noise(1, 100_000))
@@ -306,6 +315,7 @@ func TestRenamesWithoutHardLinksAtTheDestination(t *testing.T) {
 }
 
 func TestRenamesWhileTheDestinationIsAway(t *testing.T) {
+	t.Parallel()
 	f := followTree(t, rsynctest.Config{}, func(f *followed) {
 		for i := range 10 {
 			put(t, f.at(fmt.Sprint("a/", i)), noise(uint64(i), 70_000))
