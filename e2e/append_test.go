@@ -15,10 +15,12 @@ import (
 // Files that have grown are added to; those that are not what they were before are found out, and those that are not
 // longer are left alone: at every protocol, as rsync does it.
 func TestAppendVerify(t *testing.T) {
+	t.Parallel()
 	for p := 29; p <= 32; p++ {
 		for _, z := range []string{"", " -z"} {
 			flags := fmt.Sprintf("--append-verify --protocol=%d%s", p, z)
 			t.Run(flags, func(t *testing.T) {
+				t.Parallel()
 				w := newTwins(t, uint64(p), strings.Fields(flags)...)
 				if p < 31 {
 					w.flags = append(w.flags, "-@0") // no nanoseconds travel

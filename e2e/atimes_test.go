@@ -35,6 +35,7 @@ func accessed(t *testing.T, root string) map[string]int64 {
 
 // Times of last access arrive, also if nothing else changed, and reading for the copy does not change them here.
 func TestAccessTimes(t *testing.T) {
+	t.Parallel()
 	w := newTwins(t, 6, "-U")
 	treetest.Random(t, w.rng, w.src, 100)
 	for round := range 3 {

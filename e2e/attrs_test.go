@@ -15,6 +15,7 @@ import (
 // Two destinations, one filled by rsync and one by syncd with the same flags, stay equal with all metadata: at the first
 // copy, when nothing is to be done, and after random changes of everything.
 func TestAttributesAsRsync(t *testing.T) {
+	t.Parallel()
 	for _, flags := range []string{"-aHAX", "-aAX", "-aX", "-aA", "-aAXc"} {
 		for _, form := range []string{"daemon", "local"} {
 			t.Run(flags+" "+form, func(t *testing.T) {
@@ -72,6 +73,7 @@ func attributesAsRsync(t *testing.T, flags string, local bool, rng *rand.Rand) {
 
 // The tree that has everything in it, with all that -aHAX copies of it.
 func TestHostileTreeWithAttributes(t *testing.T) {
+	t.Parallel()
 	src := treetest.TempDir(t)
 	treetest.Hostile(t, src, 1000)
 	treetest.HostileAttrs(t, src)

@@ -11,6 +11,7 @@ import (
 
 // Changed modes and the ACLs that they are a part of.
 func TestChmodWithACLs(t *testing.T) {
+	t.Parallel()
 	w := newTwins(t, 3, "-AX", "--numeric-ids", "--chmod=Dg+s,g-w,o=,F+X")
 	w.options = treetest.Options{Ignore: treetest.HardLinks}
 	treetest.Random(t, w.rng, w.src, 80)
@@ -24,6 +25,7 @@ func TestChmodWithACLs(t *testing.T) {
 // A local directory gets the changed modes too, and a comparison with the flags of the copy finds them equal, but one
 // without them not.
 func TestChmodOfALocalDirectory(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(4, 1))
 	src, ours, theirs := treetest.TempDir(t), treetest.TempDir(t), treetest.TempDir(t)
 	treetest.Random(t, rng, src, 80)
@@ -45,6 +47,7 @@ func TestChmodOfALocalDirectory(t *testing.T) {
 
 // Changes arrive with changed modes.
 func TestChmodWhileFollowing(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 1))
 	src, theirs := t.TempDir(), treetest.TempDir(t) // of which the first is watched
 	treetest.Random(t, rng, src, 80)

@@ -37,6 +37,7 @@ var networks = []network{
 // SYNCD_SEEDS says how many times, each other than the last, and SYNCD_SEED with which number it begins: the long form,
 // in which the writers do more, and go on after one more rest. SYNCD_KEEP is a directory that gets logs and trees of what failed.
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	first, n := number(t, "SYNCD_SEED", 0), number(t, "SYNCD_SEEDS", 2)
 	legs, bursts := 2, 12
 	if os.Getenv("SYNCD_SEEDS") != "" {

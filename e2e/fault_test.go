@@ -124,6 +124,7 @@ var faults = []fault{
 // Whatever keeps the destination from taking changes, syncd says so in a few lines, goes on trying, and all is equal
 // soon after it is over.
 func TestFaultsThatPass(t *testing.T) {
+	t.Parallel()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()

@@ -16,6 +16,7 @@ import (
 
 // What syncd does with a flag is what rsync does with it.
 func TestFlagsAreRsyncs(t *testing.T) {
+	t.Parallel()
 	for i, flags := range []string{
 		"-z", "-z --zc=lz4 -W", "--new-compress", "--old-compress", "--zc=zstd --zl=9 --inplace",
 		"-S", "-S --inplace", "-S --inplace --no-whole-file", "--preallocate", "--fsync", "--temp-dir=.tmp", "-y",
@@ -24,6 +25,7 @@ func TestFlagsAreRsyncs(t *testing.T) {
 		"-u", "--existing", "-u --existing", "--min-size=700 --max-size=2k", "--max-size=1",
 	} {
 		t.Run(flags, func(t *testing.T) {
+			t.Parallel()
 			w := newTwins(t, uint64(i), strings.Fields(flags)...)
 			treetest.Random(t, w.rng, w.src, 120)
 			w.changes(t, true)
@@ -33,8 +35,10 @@ func TestFlagsAreRsyncs(t *testing.T) {
 
 // What is replaced and deleted is kept as rsync keeps it.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	for i, flags := range []string{"-b", "-b --suffix=.old --inplace", "--backup-dir=../aside --exclude=/aside", "--backup-dir=.tmp/aside --suffix=.1"} {
 		t.Run(flags, func(t *testing.T) {
+			t.Parallel()
 			w := newTwins(t, uint64(i), strings.Fields(flags)...)
 			w.options.Ignore |= treetest.DirMtime
 			treetest.Random(t, w.rng, w.src, 120)
@@ -56,6 +60,7 @@ func TestBackup(t *testing.T) {
 // What is there stays, but for what is to be deleted. No file stands where a directory belongs: what comes of what is
 // below depends, in rsync, on the order of its work.
 func TestIgnoreExisting(t *testing.T) {
+	t.Parallel()
 	w := newTwins(t, 1, "--ignore-existing")
 	for _, dir := range []string{w.ours, w.theirs} {
 		treetest.Write(t, dir, treetest.File("changed", "old", treetest.Mtime(1, 0)), treetest.File("dir/mode", "same", treetest.Mtime(2, 0)),
@@ -87,6 +92,7 @@ func blocks(t *testing.T, name string) int64 {
 
 // Holes are holes, or room that is there.
 func TestHoles(t *testing.T) {
+	t.Parallel()
 	image := make([]byte, 4<<20)
 	copy(image[1<<20:], "something")
 	for flags, sparse := range map[string]bool{"-S": true, "-z": false, "-S -z": true, "--preallocate": false} {
@@ -102,6 +108,7 @@ func TestHoles(t *testing.T) {
 
 // A file of a similar name is the old one.
 func TestFuzzy(t *testing.T) {
+	t.Parallel()
 	rsynctest.Rsync(t)
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	src := t.TempDir()
@@ -125,6 +132,7 @@ func TestFuzzy(t *testing.T) {
 
 // New files are made in the directory that was named, so none can be if there is none.
 func TestTempDir(t *testing.T) {
+	t.Parallel()
 	rsynctest.Rsync(t)
 	s := rsynctest.Daemon(t, rsynctest.Config{})
 	src := t.TempDir()

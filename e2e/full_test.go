@@ -4,11 +4,14 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,6 +34,13 @@ func TestMain(m *testing.M) {
 		if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
+		}
+		// Most of the time the tests wait: for servers, for time limits to pass, for hosts to start.
+		flag.Parse()
+		set := false
+		flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+		if n := max(4, runtime.GOMAXPROCS(0)); !set {
+			flag.Set("test.parallel", strconv.Itoa(n))
 		}
 		return m.Run()
 	}())
@@ -60,6 +70,7 @@ func changes(t *testing.T, args ...string) []string {
 
 // The tree that has everything in it arrives equal, to the nanosecond, over both forms; a second run does nothing.
 func TestHostileTreeArrivesEqual(t *testing.T) {
+	t.Parallel()
 	files := 100_000
 	if testing.Short() {
 		files = 1000
@@ -78,6 +89,7 @@ func TestHostileTreeArrivesEqual(t *testing.T) {
 		},
 	} {
 		t.Run(form, func(t *testing.T) {
+			t.Parallel()
 			dst, args := start(t)
 			args = append([]string{"-a", "--delete", "--numeric-ids", src}, args...)
 			syncd(t, 0, append([]string{"--full"}, args...)...)
@@ -92,6 +104,7 @@ func TestHostileTreeArrivesEqual(t *testing.T) {
 
 // A tree that changes in every way converges, and a large file costs what changed in it, at every protocol.
 func TestChangedTreeConvergesByDelta(t *testing.T) {
+	t.Parallel()
 	for p := 27; p <= 32; p++ {
 		t.Run(fmt.Sprint(p), func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ import (
 // Files with names all over a tree that is larger than a session's batch arrive as rsync -aH brings them, at the first copy
 // and after links were made, broken and removed and contents changed; and verification agrees.
 func TestHardLinksAsRsync(t *testing.T) {
+	t.Parallel()
 	for _, form := range []string{"daemon", "local", "state"} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()

@@ -43,6 +43,7 @@ var trees = map[string]func(t *testing.T, rng *rand.Rand, src string){
 // TestMatrix compares what syncd and rsync make of random combinations of flags and trees, one for each seed: the first
 // SYNCD_MATRIX of them, or the one that SYNCD_SEED names.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	first, n := 0, 8
 	if testing.Short() {
 		n = 4
@@ -66,6 +67,7 @@ func TestMatrix(t *testing.T) {
 		}
 		ours := strings.Fields(own[rng.IntN(len(own))])
 		t.Run(fmt.Sprint(seed, " ", kind, " ", strings.Join(append(flags, ours...), " ")), func(t *testing.T) {
+			t.Parallel()
 			w := newTwins(t, uint64(seed), flags...)
 			w.own = ours
 			line := " " + strings.Join(flags, " ")
