@@ -47,7 +47,7 @@ type Engine struct {
 	prunes   []pruneJob  // directories to prune, to be listed again
 	trees    []listJob   // Dirs and Trees of live changes, in flight
 	guard    *deletions  // nil: not following, or without a limit
-	refused  undeleted
+	left     leftovers
 
 	following  bool      // until ctx ends
 	changed    time.Time // when the last change came
@@ -99,7 +99,7 @@ type delayed struct {
 	due    time.Time
 	b      *batch
 	prunes []pruneJob
-	kept   bool // prunes: the server did not delete all
+	kept   bool // prunes: they could not be pruned when it was their turn
 }
 
 type pruneJob struct {
@@ -142,7 +142,7 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		gathering: newGathering(), refused: undeleted{},
+		gathering: newGathering(), left: leftovers{},
 		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {

@@ -169,9 +169,13 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
 	if l.vanished || l.err != nil || len(l.failed) > 0 {
-		delete(e.refused, l.path)
-		e.unlock([]pruneJob{{path: l.path}})
+		job := []pruneJob{{l.path, l.parent}}
+		e.unlock(job)
 		e.guard.letPrune(l.path)
+		e.left.note(l.path, !l.vanished, time.Now())
+		if e.following && !l.vanished {
+			e.pruneLater(job)
+		}
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
 		return
 	}

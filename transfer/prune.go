@@ -3,6 +3,8 @@ package transfer
 import (
 	"slices"
 	"time"
+
+	"github.com/syncd/syncd/internal/rsync"
 )
 
 // Directories that are pruned in one round. While a round lasts nothing below them changes at the destination, so it
@@ -73,30 +75,52 @@ func (e *Engine) unlock(clears []pruneJob) {
 }
 
 // pruning reports whether a directory is still to be pruned, or being pruned: it is locked from its listing to the end of
-// the session. What the server would not delete is waited for by nobody.
+// the session. What could not be pruned then is waited for by nobody.
 func (e *Engine) pruning() bool {
 	return len(e.prunes) > 0 || e.queue.Counts().Locks > 0 ||
 		slices.ContainsFunc(e.delayed, func(d delayed) bool { return d.prunes != nil && !d.kept })
 }
 
-// undeleted has the directories in which the server refused to delete something, and since when. They are tried again, so
-// none stays here for good.
-type undeleted map[string]time.Time
-
-// pruned notes how pruning directories ended.
-func (u undeleted) pruned(dirs []pruneJob, refused bool, now time.Time) {
-	for _, d := range dirs {
-		if _, was := u[d.path]; !refused {
-			delete(u, d.path)
-		} else if !was {
-			u[d.path] = now
+// settlePrune takes what became of a session that pruned to its end, or was refused something. unseen are the directories
+// that the server could not look into.
+func (e *Engine) settlePrune(b *batch, r *rsync.Report, refused bool, unseen map[string]bool) {
+	if !r.Complete && len(r.DeleteErrors) == 0 {
+		return
+	}
+	var again []pruneJob
+	for _, p := range b.clears {
+		e.guard.letPrune(p.path)
+		e.left.note(p.path, refused || unseen[p.path], time.Now())
+		if len(r.DeleteErrors) > 0 || unseen[p.path] {
+			again = append(again, p)
 		}
+	}
+	e.pruneLater(again)
+}
+
+// pruneLater has directories pruned some time later that could not be pruned now.
+func (e *Engine) pruneLater(jobs []pruneJob) {
+	if len(jobs) > 0 {
+		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: jobs, kept: true})
+	}
+}
+
+// leftovers has the directories in which something may be left that is gone here, though they were to be pruned, and since
+// when. They are tried again, so none stays here for good.
+type leftovers map[string]time.Time
+
+// note notes how pruning a directory ended.
+func (l leftovers) note(p string, left bool, now time.Time) {
+	if _, was := l[p]; !left {
+		delete(l, p)
+	} else if !was {
+		l[p] = now
 	}
 }
 
 // since is when the first of them was refused; zero: there is none.
-func (u undeleted) since() (first time.Time) {
-	for _, t := range u {
+func (l leftovers) since() (first time.Time) {
+	for _, t := range l {
 		if first.IsZero() || t.Before(first) {
 			first = t
 		}

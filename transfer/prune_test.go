@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -100,6 +101,36 @@ func (f *follower) prune(t *testing.T, extra string) {
 	}
 }
 
+// pruneNow has directories pruned now that were put off.
+func (f *follower) pruneNow(t *testing.T) {
+	t.Helper()
+	if err := f.ask(context.Background(), func() {
+		for i := range f.delayed {
+			f.delayed[i].due = time.Now()
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const nobodyID = 65534
+
+// unprivileged is daemon, with a server that is not root.
+func unprivileged(t *testing.T) (url, dst string) {
+	t.Helper()
+	need.Root(t)
+	url, dst, s := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
+		{Name: "m", Options: map[string]string{"uid": "65534", "gid": "65534"}},
+	}})
+	if err := os.Chmod(s.Dir("m"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return url, dst
+}
+
+// unprivilegedOptions asks for nothing that only root can give.
+func unprivilegedOptions(c *Config) { c.Session.Owner, c.Session.Group, c.Session.Devices = false, false, false }
+
 func (f *follower) now(t *testing.T) Snapshot {
 	t.Helper()
 	s, err := f.Snapshot(t.Context())
@@ -143,38 +174,22 @@ func TestPassLastsUntilAllIsPruned(t *testing.T) {
 
 // A pass does not wait for what the destination refuses to delete, but that is known until it is gone.
 func TestRefusedDeletionIsKnown(t *testing.T) {
-	need.Root(t)
-	const nobody = 65534
-	url, dst, s := daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
-		{Name: "m", Options: map[string]string{"uid": "65534", "gid": "65534"}},
-	}})
-	if err := os.Chmod(s.Dir("m"), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	f := pruned(t, url, dst, func(c *Config) { c.Session.Owner, c.Session.Group, c.Session.Devices = false, false, false })
+	url, dst := unprivileged(t)
+	f := pruned(t, url, dst, unprivilegedOptions)
 	dir := filepath.Join(dst, "d/another's")
 	f.prune(t, filepath.Join(dir, "extra"))
 	waitFor(t, func() bool { s := f.now(t); return !s.Passing && !s.Undeleted.IsZero() })
 	since := f.now(t).Undeleted
-	again := func() {
-		if err := f.ask(context.Background(), func() {
-			for i := range f.delayed {
-				f.delayed[i].due = time.Now()
-			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	sessions := f.counters.sessions.Load()
-	again()
+	f.pruneNow(t)
 	waitFor(t, func() bool { return f.counters.sessions.Load() > sessions && !f.now(t).Passing })
 	if got := f.now(t).Undeleted; !got.Equal(since) {
 		t.Errorf("refused since %v, and a try later since %v", since, got)
 	}
-	if err := os.Chown(dir, nobody, nobody); err != nil {
+	if err := os.Chown(dir, nobodyID, nobodyID); err != nil {
 		t.Fatal(err)
 	}
-	again()
+	f.pruneNow(t)
 	waitFor(t, func() bool { s := f.now(t); return !s.Passing && s.Undeleted.IsZero() })
 	if exists(t, dir) {
 		t.Error("all is said to be deleted")
@@ -266,4 +281,43 @@ func TestPruningWaitsForRetries(t *testing.T) {
 	}
 	rec.clean(t)
 	equal(t, src, dst)
+}
+
+// A directory that the destination could not look into is pruned when it can, and until then that is known.
+func TestUnreadableThereIsPrunedLater(t *testing.T) {
+	url, dst := unprivileged(t)
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d/file"), "content")
+	d, extra := filepath.Join(dst, "d"), filepath.Join(dst, "d/extra")
+	write(t, extra, "to be pruned")
+	if err := errors.Join(os.Chown(dst, nobodyID, nobodyID), os.Chmod(d, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, src, url, func(c *Config) {
+		remembering(t, t.TempDir())(c)
+		unprivilegedOptions(c)
+	})
+	complete := func() bool {
+		_, complete, err := f.cfg.Catalogue.Dir("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return complete
+	}
+	waitFor(t, func() bool { s := f.now(t); return !s.Passing && s.Queue.Failing > 0 })
+	if complete() {
+		t.Error("the catalogue knows all that is in it")
+	}
+	if err := errors.Join(os.Chown(d, nobodyID, nobodyID), os.Chmod(d, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { s := f.now(t); return !s.Passing && s.Oldest.IsZero() })
+	if f.now(t).Undeleted.IsZero() || !exists(t, extra) {
+		t.Error("it is pruned, or that it is not is not known")
+	}
+	f.pruneNow(t)
+	waitFor(t, func() bool { s := f.now(t); return !s.Passing && s.Undeleted.IsZero() })
+	if exists(t, extra) || !complete() {
+		t.Error("nothing is left to do, and it is not pruned, or not known to be")
+	}
 }

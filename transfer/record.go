@@ -90,17 +90,22 @@ func (k *known) acknowledged(e *Engine, b *batch, i int) {
 	}
 }
 
-// pruned notes that directories have nothing at the destination that they do not have here.
-func (k *known) pruned(b *batch, r *rsync.Report) {
+// pruned notes that directories have nothing at the destination that they do not have here, but for those unseen.
+func (k *known) pruned(b *batch, r *rsync.Report, unseen map[string]bool) {
 	if !r.Complete || r.LimitHit || len(r.DeleteErrors) > 0 {
 		return
 	}
+	complete := func(p string) {
+		if !unseen[p] {
+			k.changes = append(k.changes, catalogue.Complete(p, true))
+		}
+	}
 	for _, p := range b.clears {
-		k.changes = append(k.changes, catalogue.Complete(p.path, true))
+		complete(p.path)
 	}
 	if b.content && b.kind != prune {
 		for _, p := range b.parts {
-			k.changes = append(k.changes, catalogue.Complete(p, true))
+			complete(p)
 		}
 	}
 }

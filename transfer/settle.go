@@ -36,6 +36,7 @@ func (e *Engine) settle(o outcome) error {
 	e.plainly.learn(o)
 	var pending []bool
 	var limited []string
+	var unseen map[string]bool // directories
 	var news known
 	waiting, got := 0, 0
 	for i := range b.about {
@@ -57,6 +58,12 @@ func (e *Engine) settle(o outcome) error {
 			got++
 			continue
 		}
+		if r.State != rsync.Acked && isDir(b.entries[i].Mode) {
+			if unseen == nil {
+				unseen = map[string]bool{}
+			}
+			unseen[b.entries[i].Path] = true
+		}
 		switch r.State {
 		case rsync.Acked:
 			got++
@@ -77,10 +84,10 @@ func (e *Engine) settle(o outcome) error {
 		}
 	}
 	if o.err == nil && waiting == 0 {
-		news.pruned(b, o.report)
+		news.pruned(b, o.report, unseen)
 	}
 	e.record(&news)
-	e.settleDeletes(b, o.report, limited)
+	e.settleDeletes(b, o.report, limited, unseen)
 	if b.kind == prune && o.err == nil && e.following {
 		e.resizeRound(b.began, time.Now())
 	}
@@ -114,8 +121,8 @@ func (e *Engine) rode(b *batch, i int, r *rsync.Report, news *known) {
 	}
 }
 
-// settleDeletes takes what a session did not delete.
-func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
+// settleDeletes takes what a session did not delete, or could not look for, in directories unseen.
+func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string, unseen map[string]bool) {
 	refused := false
 	for _, words := range r.DeleteErrors {
 		if !keptDirectory(words) {
@@ -135,14 +142,8 @@ func (e *Engine) settleDeletes(b *batch, r *rsync.Report, limited []string) {
 	case b.kind != prune || !e.following:
 	case e.guard != nil && r.LimitHit:
 		e.holdPrunes(b.clears, r.SkippedDeletes)
-	case len(r.DeleteErrors) > 0:
-		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: b.clears, kept: true})
-		fallthrough
-	case r.Complete:
-		e.refused.pruned(b.clears, refused, time.Now())
-		for _, p := range b.clears {
-			e.guard.letPrune(p.path)
-		}
+	default:
+		e.settlePrune(b, r, refused, unseen)
 	}
 }
 

@@ -24,7 +24,9 @@ type Snapshot struct {
 	Most      int       // that may run
 	BytesLive int64     // of file data of running sessions
 	Held      *Held     // nil: no deletion is held
-	Undeleted time.Time // since then the destination refuses to delete something that is gone here; zero: nothing
+	// Undeleted is since when something that is gone here may be left there: the destination refuses to delete it, or a
+	// directory could not be read, there or here. Zero: nothing is.
+	Undeleted time.Time
 }
 
 // Failing is a path that is tried again and again.
@@ -74,7 +76,7 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 			Idle: e.idle(), Passing: e.passing(),
 			Paused: e.paused, Trouble: e.trouble.err, Since: e.trouble.since,
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
-			BytesLive: e.counters.live.Load(), Held: e.heldNow(), Undeleted: e.refused.since(),
+			BytesLive: e.counters.live.Load(), Held: e.heldNow(), Undeleted: e.left.since(),
 		}
 		s.Oldest, _ = e.queue.Oldest()
 		for p, f := range e.queue.Failing() {
