@@ -69,10 +69,11 @@ type Engine struct {
 	trouble    trouble
 	asked      chan func()
 	inbox      inbox
-	round      bool // directories are locked to be pruned
-	roundSize  int  // how many of them
-	roundTaken int  // so far
-	pruneLists int  // of them, how many are being listed
+	round      bool      // directories are locked to be pruned
+	roundSize  int       // how many of them
+	roundTaken int       // so far
+	passedOver time.Time // since then there is a directory to prune that could not be locked; zero: there is none
+	pruneLists int       // of them, how many are being listed
 
 	listing    int // directories being listed
 	running    [2]int

@@ -195,7 +195,7 @@ func (e *Engine) receive(now time.Time) {
 // nextLive takes changes from the queue as soon as a session is free for them and may begin: until then they gather.
 // Directories to be listed go the way of the pass.
 func (e *Engine) nextLive(now time.Time) *batch {
-	if !e.following || e.paused || e.running[0]+e.running[1] >= e.sessions || e.pace.ready().After(now) {
+	if !e.following || e.paused || e.running[0]+e.running[1] >= e.sessions || e.pace.ready().After(now) || e.prunesFirst(now) {
 		return nil
 	}
 	var paths []queue.Item

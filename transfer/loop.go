@@ -167,7 +167,7 @@ func (e *Engine) wake(now time.Time) {
 	}
 	e.learn(now)
 	e.compareLate(now)
-	if e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet() {
+	if (e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet()) && !e.prunesFirst(now) {
 		e.takePaths(now)
 	}
 }
@@ -182,6 +182,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if d := e.guard; d != nil && !d.due.IsZero() && (due.IsZero() || d.due.Before(due)) {
 		due = d.due
+	}
+	if t := e.passedOver.Add(passPatience + drainTime); t.After(now) && (due.IsZero() || t.Before(due)) {
+		due = t
 	}
 	if o := &e.outage; !o.since.IsZero() && (due.IsZero() || o.probe.Before(due)) {
 		due = o.probe

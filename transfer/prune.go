@@ -14,12 +14,16 @@ const (
 	maxPruneRound = 4096
 	// A round that takes longer was too large: a change has to wait for so long.
 	roundTime = 200 * time.Millisecond
+	// How long changes wait, for directories that have waited for passPatience, until what is in flight has ended.
+	drainTime = 4 * time.Second
 )
 
 // nextPrune takes a directory to prune that nothing is creating entries in, and keeps it so: a session that prunes would
 // delete the temporary names of another one.
 func (e *Engine) nextPrune() (pruneJob, bool) {
-	if !e.inRound() {
+	now := time.Now()
+	first := e.prunesFirst(now)
+	if c := e.queue.Counts(); first && c.InFlight > c.Slow || !e.inRound() {
 		return pruneJob{}, false
 	}
 	for i, p := range e.prunes {
@@ -34,7 +38,28 @@ func (e *Engine) nextPrune() (pruneJob, bool) {
 		return p, true
 	}
 	e.roundTaken = e.roundSize
+	if first || e.passedOver.IsZero() {
+		e.passedOver = now
+	}
 	return pruneJob{}, false
+}
+
+// prunesFirst reports whether no change may begin because directories wait to be pruned in which there was always something
+// in flight: steady writes, far away or on a slow machine, would else keep the pass from ever ending. What is in flight
+// ends, but for large files, and one round of them is pruned; then changes have their turn again.
+func (e *Engine) prunesFirst(now time.Time) bool {
+	if len(e.prunes) == 0 {
+		e.passedOver = time.Time{}
+	}
+	late := now.Sub(e.passedOver)
+	switch {
+	case !e.following || e.passedOver.IsZero() || late < passPatience:
+		return false
+	case late > passPatience+drainTime:
+		e.passedOver = now
+		return false
+	}
+	return e.queue.Trees() == 0 && !e.holdsBack() && (e.round || e.guard.mayPrune())
 }
 
 // inRound reports whether directories may be locked for pruning now. A round begins when the pass has left enough of

@@ -129,7 +129,9 @@ func unprivileged(t *testing.T) (url, dst string) {
 }
 
 // unprivilegedOptions asks for nothing that only root can give.
-func unprivilegedOptions(c *Config) { c.Session.Owner, c.Session.Group, c.Session.Devices = false, false, false }
+func unprivilegedOptions(c *Config) {
+	c.Session.Owner, c.Session.Group, c.Session.Devices = false, false, false
+}
 
 func (f *follower) now(t *testing.T) Snapshot {
 	t.Helper()
@@ -320,4 +322,44 @@ func TestUnreadableThereIsPrunedLater(t *testing.T) {
 	if exists(t, extra) || !complete() {
 		t.Error("nothing is left to do, and it is not pruned, or not known to be")
 	}
+}
+
+// Where sessions take their time, changes that never pause keep no directory from being pruned, and arrive all the same.
+func TestPassEndsUnderSteadyWritesFarAway(t *testing.T) {
+	t.Parallel()
+	src := t.TempDir()
+	const dirs = 5
+	for i := range dirs {
+		write(t, filepath.Join(src, fmt.Sprintf("d%d/f", i)), "0")
+	}
+	_, dst, s := daemon(t, rsynctest.Config{})
+	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{Delay: 50 * time.Millisecond})
+	f := follow(t, src, relay.URL("m/dest"), nil)
+	quit := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+			p := fmt.Sprintf("d%d/f", n%dirs)
+			write(t, filepath.Join(src, p), fmt.Sprint(n))
+			f.Changed(queue.Item{Path: p})
+		}
+	})
+	defer writer.Wait()
+	defer close(quit)
+	arrived := func() string {
+		text, _ := os.ReadFile(filepath.Join(dst, "d0/f"))
+		return string(text)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	waitFor(t, func() bool { <-tick.C; return !f.now(t).Passing })
+	old := arrived()
+	waitFor(t, func() bool { <-tick.C; return arrived() != old })
 }
