@@ -31,6 +31,7 @@ func (o *Options) cluster(secluded bool) string {
 	add(o.DryRun, 'n')
 	add(o.Links, 'l')
 	add(o.Delete, 'd')
+	add(o.KeepDirlinks, 'K')
 	add(o.OmitDirTimes, 'O')
 	add(o.Fuzzy, 'y')
 	add(o.WholeFile, 'W')
@@ -64,17 +65,18 @@ func (o *Options) long(protocol int) []string {
 			a = append(a, option...)
 		}
 	}
+	// The first, for a server reads nothing behind an option that it refuses, and what it negotiates depends on this one.
+	add(o.ChecksumChoice != "", "--checksum-choice="+o.ChecksumChoice)
 	add(o.Delete, "--no-r")
 	if o.Devices != o.Specials {
 		add(o.Devices, "--no-specials")
 		add(o.Specials, "--specials")
 	}
-	add(o.Itemize, "--log-format=%i")
+	add(o.Itemize && (protocol == 0 || protocol >= 29), "--log-format=%i") // before, nothing is said of what differs
 	add(o.BlockSize > 0, "-B"+strconv.Itoa(o.BlockSize))
 	add(o.Timeout > 0, "--timeout="+strconv.Itoa(seconds(o.Timeout)))
 	add(o.Backup && o.BackupDir != "", "--backup-dir", o.BackupDir)
 	add(o.Backup && o.Suffix != "" && (o.Suffix != "~" || o.BackupDir != ""), "--suffix="+o.Suffix)
-	add(o.ChecksumChoice != "", "--checksum-choice="+o.ChecksumChoice)
 	add(o.Compress && !o.negotiates(), "--new-compress")
 	if o.Delete || o.DeleteMissing {
 		add(o.MaxDelete > 0, "--max-delete="+strconv.Itoa(o.MaxDelete))

@@ -74,7 +74,7 @@ func TestArgs(t *testing.T) {
 			o.Itemize, o.BlockSize, o.Timeout, o.ChecksumChoice, o.Delete, o.MaxDelete = true, 700, 1500*time.Millisecond, "md5", true, 7
 			o.SizeOnly, o.DeleteMissing, o.ModifyWindow, o.ChecksumSeed, o.PartialDir, o.NumericIDs = true, true, -1, 5, ".part", true
 			o.IgnoreExisting, o.Existing, o.Inplace, o.Acks, o.Mkpath = true, true, true, true, true
-		}), 32, "--server -ldogDtpe.LsfxCIvu --no-r --log-format=%i -B700 --timeout=2 --checksum-choice=md5 --max-delete=7 " +
+		}), 32, "--server -ldogDtpe.LsfxCIvu --checksum-choice=md5 --no-r --log-format=%i -B700 --timeout=2 --max-delete=7 " +
 			"--delete-during --force --size-only --delete-missing-args -@-1 --checksum-seed=5 --partial-dir .part --numeric-ids " +
 			"--ignore-existing --existing --inplace --remove-source-files --mkpath . m/t/|"},
 		{"window", to, with(func(o *Options) { o.ModifyWindow = 2 }), 32, "--server -logDtpe.LsfxCIvu --modify-window=2 . m/t/|"},

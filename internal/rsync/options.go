@@ -39,6 +39,7 @@ type Options struct {
 	DeleteMissing bool // entries of mode 0 are deleted (9.2); server 3.1.0 and later
 	MaxDelete     int  // most deletions; -1 = no limit
 	IgnoreErrors  bool // with Delete: go on with it after an error; for dry runs, which only name
+	KeepDirlinks  bool // a symlink to a directory there serves as one
 	Force         bool // a directory that stands in the way of something else is deleted with its content
 
 	Acks       bool          // ask for a message per entry that is in place (9.1)

@@ -47,7 +47,9 @@ func (s *Session) lostError(err error, remarks []remark) error {
 	} else if s.readErr == nil || isClosed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the server closed the connection in the middle")
 	}
-	if words := lastWords(remarks); words != "" {
+	if words := lastWords(remarks); unknown(words) {
+		return s.dialer.fail(KindRefused, unknownOption(words), unknownHint, errors.New(words))
+	} else if words != "" {
 		err = fmt.Errorf("%w; its last words: %s", err, words)
 	} else if s.shell != nil {
 		if words := s.shell.words(); words != "" {
@@ -103,14 +105,14 @@ func (s *Session) serverError(remarks []remark, code int) error {
 		e.Kind, e.Hint = KindReadOnly, "set read only = no for this module in the daemon's rsyncd.conf"
 	case has("configured to refuse "):
 		_, e.Op, _ = strings.Cut(words, "configured to refuse ")
-		e.Kind, e.Hint = KindRefused, "allow it by refuse options of the module, or do without it"
+		e.Op = strings.TrimPrefix(e.Op, "--(null) ") // what 3.5 calls some of which the short form is enough
+		e.Kind, e.Hint = KindRefused, "take it out of refuse options of the module in the daemon's rsyncd.conf, or do without it"
 	case has("xtended attributes are not supported"):
 		e.Kind, e.Op, e.Hint = KindRefused, "--xattrs", "the rsync there is built without them: install another one, or do without it"
 	case has("ACLs are not supported"):
 		e.Kind, e.Op, e.Hint = KindRefused, "--acls", "the rsync there is built without them: install another one, or do without it"
-	case has(": unknown option"):
-		e.Kind, e.Op = KindRefused, unknownOption(words)
-		e.Hint = "the rsync there is too old for it: upgrade it, or do without it"
+	case unknown(words):
+		e.Kind, e.Op, e.Hint = KindRefused, unknownOption(words), unknownHint
 	case code == codeUnsupported:
 		e.Kind = KindRefused
 	case code == codeTimeout:
@@ -129,6 +131,11 @@ func (s *Session) serverError(remarks []remark, code int) error {
 func full(text string) bool {
 	return strings.Contains(text, "No space left on device (28)") || strings.Contains(text, "Disk quota exceeded (122)")
 }
+
+const unknownHint = "the rsync there is too old for it: upgrade it, or do without it"
+
+// unknown reports whether a server says that it does not know an option.
+func unknown(words string) bool { return strings.Contains(words, ": unknown option") }
 
 // unknownOption finds the option in "rsync: on remote machine: --frobnicate: unknown option".
 func unknownOption(words string) string {
