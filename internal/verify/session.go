@@ -58,12 +58,12 @@ func (r *run) prime(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.session == nil {
-		o := v.options()
+		o, items := v.options(), rsync.ItemFlags(0)
 		for {
 			r.opts = o
-			t, err := r.primeOnce(ctx, o)
+			t, first, err := r.primeOnce(ctx, o, 0)
 			if err == nil {
-				v.terms = t
+				v.terms, items = t, first
 				break
 			}
 			if !r.yield(&o, err) {
@@ -83,10 +83,26 @@ func (r *run) prime(ctx context.Context) error {
 		if o.ModifyWindow == 0 && v.cfg.NanosecondsAuto {
 			r.note("the server compares times by whole seconds only")
 		}
+		if err := r.tryOwners(ctx, o, items); err != nil {
+			return err
+		}
 		v.session = &o
 	}
 	r.terms, r.opts = v.terms, *v.session
 	return nil
+}
+
+// tryOwners asks the server about another owner of its directory than it has nothing against. One that says nothing again
+// does not look at owners.
+func (r *run) tryOwners(ctx context.Context, o rsync.Options, first rsync.ItemFlags) error {
+	if !o.Owner || o.UserMap != "" || r.v.local() || first&(rsync.ItemOwner|rsync.ItemNew) != 0 {
+		return nil
+	}
+	_, items, err := r.primeOnce(ctx, o, 1)
+	if err == nil && items&rsync.ItemOwner == 0 {
+		r.note("owners are not compared: the server does not run as root")
+	}
+	return err
 }
 
 // The first protocols in which a server says what differs (7.1), and to which nanoseconds travel (6.3).
@@ -130,19 +146,35 @@ func (v *Verifier) options() rsync.Options {
 	o.WholeFile, o.IgnoreTimes, o.SizeOnly, o.DeleteMissing, o.Mkpath = false, false, false, false, false
 	if v.cfg.NanosecondsAuto {
 		o.ModifyWindow = -1
+		if k, known := v.kept(); known {
+			o.ModifyWindow = k.Window
+		}
 	}
 	return o
 }
 
-func (r *run) primeOnce(ctx context.Context, o rsync.Options) (t terms, err error) {
+// kept is Config.Kept.
+func (v *Verifier) kept() (transfer.Kept, bool) {
+	if v.cfg.Kept == nil {
+		return transfer.Kept{}, false
+	}
+	return v.cfg.Kept()
+}
+
+// primeOnce compares the root alone, with an owner so many further than it has.
+func (r *run) primeOnce(ctx context.Context, o rsync.Options, other uint32) (t terms, items rsync.ItemFlags, err error) {
 	root, err := r.lookUp(".")
 	if err != nil {
-		return t, fmt.Errorf("source: %w", err)
+		return t, 0, fmt.Errorf("source: %w", err)
 	}
 	b := newBatch(false, r.v.scope)
+	root.Stat.UID += other
 	b.addDir(transfer.EntryOf(".", &root), &root.Stat, false)
-	_, err = r.deliver(ctx, b, o, func(got terms) { t = got }, nobody{})
-	return t, err
+	report, err := r.deliver(ctx, b, o, func(got terms) { t = got }, nobody{})
+	if err == nil {
+		items = report.Results[0].Items
+	}
+	return t, items, err
 }
 
 // compare has a batch compared and reports what is known of it.

@@ -48,6 +48,9 @@ func (r *run) settle(ctx context.Context, b *batch, report *rsync.Report) error 
 func (r *run) settleEntry(b *batch, i int, res *rsync.Result, silent error) (probe bool) {
 	e, a := &b.entries[i], &b.about[i]
 	flags := differs(res.Items, e.Mode)
+	if k, known := r.v.kept(); known && flags&^k.Lost == 0 {
+		flags = 0
+	}
 	switch {
 	case a.failed == ErrChanged, errors.Is(res.Err, rsync.ErrChanged), vanished(res):
 		r.again(Item{Path: e.Path})

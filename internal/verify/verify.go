@@ -73,6 +73,10 @@ type Config struct {
 	// go on, with what Sink.Equal was told.
 	Proven func(path string, version *scan.Stat) bool
 
+	// Kept says what the destination keeps, once that is known: what it loses is no difference. It is called at any time, by
+	// any goroutine; nil: nobody knows, and everything is compared as it should be.
+	Kept func() (transfer.Kept, bool)
+
 	Sessions int // most sessions side by side; 0: from the machine
 	Readers  int // files read here side by side; 0: from the machine
 
