@@ -42,6 +42,7 @@ type batch struct {
 	heard   []string
 	check   bool                // content is compared by checksum
 	unclear bool                // without, it could not be told what became of it
+	first   bool                // nothing but the root: the session is to find out what the server takes
 	group   bool                // paths are names of inodes that have several, all of an inode that are known
 	keeps   bool                // nothing is deleted that is in the way
 	owes    map[string]struct{} // paths that are to come again
@@ -245,13 +246,16 @@ func (e *Engine) options(b *batch) rsync.Options {
 	o := e.session
 	o.MaxDelete = -1
 	o.Itemize = true
-	if o.Acks = b.acks && !o.DryRun; o.Acks && o.Timeout == 0 && !e.following {
+	if o.Acks = b.acks && !o.DryRun && !e.lacks(acknowledges); o.Acks && o.Timeout+e.cfg.Dialer.Timeout == 0 && !e.following {
 		o.Timeout = acksSilence
+	}
+	if o.Fuzzy && o.Timeout+e.cfg.Dialer.Timeout == 0 {
+		o.Timeout = fuzzySilence
 	}
 	switch {
 	case e.cfg.PartialDir != "":
 		o.PartialDir = e.cfg.PartialDir
-	case b.kind == copyBig && !o.Inplace && !o.AppendVerify:
+	case b.kind == copyBig && !o.Inplace && !o.AppendVerify && !e.lacks(keepsParts):
 		o.PartialDir = DefaultPartialDir
 	}
 	switch b.kind {
@@ -269,14 +273,20 @@ func (e *Engine) options(b *batch) rsync.Options {
 		// rules protect. Under --max-delete only retries may do that: they run alone. With a guard they may not either.
 		clears := e.cfg.Delete && e.guard == nil && !b.keeps
 		o.Delete = b.content || b.deletes || clears && (e.cfg.MaxDelete < 0 || b.retry)
-		o.DeleteMissing = b.missing || b.live && clears // the same for all live batches: a session waits for them
+		o.DeleteMissing = (b.missing || b.live && clears) && !e.lacks(deletesNames) // the same for all live batches: a session waits for them
 		o.IgnoreTimes = o.IgnoreTimes || b.live
-		if b.check {
+		switch check := b.check || b.live && e.lacks(ignoresTimes); {
+		case check && e.lacks(comparesSums):
+			o.IgnoreTimes = true
+		case check:
 			o.Checksum, o.IgnoreTimes = true, false
 		}
 		if o.Delete && e.cfg.MaxDelete >= 0 {
 			o.MaxDelete = e.mostDeletes(b)
 		}
+	}
+	if b.first {
+		e.wishes(&o)
 	}
 	return o
 }

@@ -65,7 +65,9 @@ type Engine struct {
 	plainly    plainly
 	outage     outage
 	lost       lost
-	noMissing  atomic.Bool // the server takes no names to be deleted
+	noMissing  atomic.Bool   // the server takes no names to be deleted
+	wanting    atomic.Uint32 // abilities that the server was found to lack
+	kept       atomic.Pointer[Kept]
 	trouble    trouble
 	asked      chan func()
 	inbox      inbox

@@ -40,7 +40,7 @@ func (e *Engine) add(l listed) {
 	held = e.moveListed(&l) || held
 	if e.cfg.Delete && l.err == nil {
 		switch {
-		case l.trusted && len(l.gone) <= maxGoneNames:
+		case l.trusted && len(l.gone) <= e.mostGoneNames():
 			e.vanished(l)
 		case !e.following && !held && e.fits(l):
 			e.addContent(l)

@@ -14,7 +14,7 @@ import (
 var harmless = map[string]bool{
 	"Protocol": true, "WholeFile": true, "Checksum": true, "IgnoreTimes": true, "DryRun": true, "Inplace": true,
 	"Delete": true, "DeleteMissing": true, "MaxDelete": true, "Force": true, // the engine's own; Config.Delete counts
-	"Acks": true, "Itemize": true, "PartialDir": true, "Timeout": true, "Mkpath": true,
+	"Acks": true, "Itemize": true, "PartialDir": true, "Timeout": true, "Mkpath": true, "KeepDirlinks": true,
 	"Compress": true, "CompressChoice": true, "CompressLevel": true, "Incompressible": true,
 	"BlockSize": true, "ChecksumChoice": true, "ChecksumSeed": true,
 }

@@ -17,6 +17,14 @@ import (
 // sent as a whole to be pruned.
 const maxGoneNames = 1000
 
+// mostGoneNames is how many names may be. A pass prunes every directory that lost one if the server takes no names.
+func (e *Engine) mostGoneNames() int {
+	if !e.following && e.noMissing.Load() {
+		return 0
+	}
+	return maxGoneNames
+}
+
 // A ledger is the catalogue of a run, or nothing: without one, and after the first error of one, everything is asked of
 // the destination. It is safe for concurrent use, as the catalogue is.
 type ledger struct {

@@ -79,7 +79,7 @@ func (e *Engine) movedFrom(c *child) *movedFile {
 			v := r.Version
 			exact := v.Ctime == c.version.Ctime
 			v.Ctime = c.version.Ctime
-			if r.State != catalogue.Known || v != c.version || p == c.entry.Path {
+			if r.State != catalogue.Known || v != c.version || p == c.entry.Path || !exact && e.lacks(comparesSums) {
 				continue
 			}
 			if _, _, err := e.cfg.Root.Stat(p); errors.Is(err, fs.ErrNotExist) {

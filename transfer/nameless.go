@@ -16,9 +16,7 @@ func refusesMissing(err error) bool {
 
 // byDirectories has what a session was to delete by name looked up anew: from now on directories are pruned instead.
 func (e *Engine) byDirectories(b *batch, pending []bool) {
-	if !e.noMissing.Swap(true) {
-		e.log.Warn("the server cannot delete by name; directories are pruned instead (rsync 3.4.3: upgrade it)")
-	}
+	e.withoutNames()
 	e.counters.retries.Add(1)
 	for i := range pending {
 		if pending[i] {
@@ -34,4 +32,11 @@ func (e *Engine) byDirectories(b *batch, pending []bool) {
 func (e *Engine) pruneAbove(p string) {
 	e.done(p)
 	e.queue.Add(queue.Item{Kind: queue.Dir, Path: path.Dir(p)}, time.Now())
+}
+
+// withoutNames has directories pruned instead of names deleted from now on.
+func (e *Engine) withoutNames() {
+	if !e.noMissing.Swap(true) {
+		e.log.Warn("the server cannot delete by name; directories are pruned instead (rsync 3.4.3: upgrade it)")
+	}
 }

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
 
@@ -89,7 +91,7 @@ type watched struct {
 }
 
 func (w watched) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsync.Report, error) {
-	if o.Checksum {
+	if o.Checksum && slices.ContainsFunc(b.Entries, func(e flist.Entry) bool { return isRegular(e.Mode) }) { // not the first one
 		w.checks.Add(1)
 	}
 	return w.destination.Send(ctx, b, o)

@@ -148,7 +148,11 @@ func (l *lookup) add(it queue.Item) {
 
 // remove lists p, which is in directory d, as one to be deleted at the destination.
 func (l *lookup) remove(p string, d *dir) {
-	if l.e.following && l.e.noMissing.Load() {
+	if l.e.noMissing.Load() {
+		if !l.e.following {
+			l.gone = append(l.gone, p) // while the pass ran; the next one prunes its directory
+			return
+		}
 		if l.given.way[p] {
 			l.failed = append(l.failed, failure{p, errInTheWay})
 		} else {

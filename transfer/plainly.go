@@ -48,7 +48,7 @@ func failures(r *rsync.Report) int {
 
 // asks reports whether batches that follow changes ask for acknowledgements now.
 func (e *Engine) asks(now time.Time) bool {
-	e.plainly.now.Store(now.Before(e.plainly.until))
+	e.plainly.now.Store(now.Before(e.plainly.until) || e.lacks(acknowledges))
 	return e.following && !e.plainly.now.Load()
 }
 

@@ -149,7 +149,7 @@ func (e *Engine) mayRelink(now time.Time) bool {
 func (e *Engine) mayEverRelink() bool {
 	o := &e.session
 	if e.spare == nil || e.protocol < 31 || !o.Times || o.ModifyWindow >= 0 || o.Checksum || o.IgnoreTimes || o.SizeOnly ||
-		o.Existing || o.IgnoreExisting || o.Inplace || o.DryRun {
+		o.Existing || o.IgnoreExisting || o.Inplace || o.DryRun || !o.HardLinks && e.lacks(linksRenamed) {
 		return false
 	}
 	return e.cfg.Delete

@@ -132,6 +132,7 @@ func (e *Engine) prime(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := e.primeOnce(ctx)
 		switch {
+		case e.yields(err):
 		case unsupported(err).Any() && e.cfg.IgnoreUnsupported:
 			e.without(unsupported(err), err)
 		case unsupported(err).Any():
@@ -143,6 +144,9 @@ func (e *Engine) prime(ctx context.Context) error {
 			}
 			if e.cfg.NanosecondsAuto && e.protocol < 31 {
 				e.session.ModifyWindow = 0
+			}
+			if err := e.preflight(ctx); err != nil {
+				return err
 			}
 			return e.witness(ctx)
 		case kindOf(err) == rsync.KindRefused && e.cfg.NanosecondsAuto && e.session.ModifyWindow < 0:
@@ -170,7 +174,10 @@ func (e *Engine) primeOnce(ctx context.Context) error {
 	if e.bare(".") {
 		b = newBatch(copySmall, e.rootScope.Load()) // which makes the directory, too
 	}
-	b.content = e.cfg.Delete
+	b.content, b.first = e.cfg.Delete, !e.session.DryRun
+	if name := e.probeName(); name != "" { // what an interrupted run left; and some servers cannot do such entries
+		b.addDir(flist.Entry{Path: name}, version{}, true)
+	}
 	if _, err = e.send(ctx, b); err == nil && e.attrs().Any() && !e.session.DryRun && !e.bare(".") {
 		err = e.probe(ctx, self)
 	}
@@ -205,7 +212,9 @@ func (e *Engine) send(ctx context.Context, b *batch) (*rsync.Report, error) {
 	if err != nil {
 		return &rsync.Report{}, err
 	}
-	e.ledger.expect(b)
+	if !b.first {
+		e.ledger.expect(b)
+	}
 	e.counters.sessions.Add(1)
 	e.counters.active.Add(1)
 	defer e.counters.active.Add(-1)

@@ -156,6 +156,10 @@ const (
 	// rsync 3.5 can stop for ever when it is, and cannot make the files that it asked for.
 	acksSilence = time.Minute
 
+	// The same for one that looks for files of similar names: it can stop for ever, too, though it goes on showing that it
+	// lives, so that ten times this is what it takes to be given up.
+	fuzzySilence = 30 * time.Second
+
 	// How often in a row a full destination may refuse before the pass gives up.
 	fullTries = 20
 )

@@ -45,6 +45,7 @@ type Status struct {
 	Watch    Watch    `json:"watch"`
 	Pass     *Pass    `json:"pass,omitempty"` // nil: none runs
 	Held     *Held    `json:"held_deletes,omitempty"`
+	Lost     []string `json:"lost,omitempty"`  // what the destination does not keep, in words; a line each
 	Audit    *Audit   `json:"audit,omitempty"` // nil: without a state directory nothing is remembered
 }
 
@@ -222,6 +223,11 @@ func (s *Status) derive(now time.Time) {
 	}
 	s.Reason, s.Source, s.Destination = unicode(s.Reason), unicode(s.Source), unicode(s.Destination)
 	s.Watch.Reason = unicode(s.Watch.Reason)
+	lost := s.Lost // the handler's own is not ours to change
+	s.Lost = nil
+	for _, words := range lost {
+		s.Lost = append(s.Lost, unicode(words))
+	}
 	if s.Pass != nil {
 		p := *s.Pass // the handler's own is not ours to change
 		p.At = unicode(p.At)

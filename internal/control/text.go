@@ -32,6 +32,7 @@ func (s *Status) WriteText(w io.Writer, now time.Time) error {
 	t.backlog(s.Backlog)
 	t.pass(s.Pass)
 	t.failing(s.Failing)
+	t.lost(s.Lost)
 	t.audit(s.Audit)
 	t.rates(s.Rates, s.Sessions)
 	t.watch(s.Watch)
@@ -92,6 +93,16 @@ func (t *text) backlog(b Backlog) {
 	for _, l := range b.Lanes {
 		if l.Paths > 0 {
 			t.more("  %-*s  %*s  %10s", names, printable.Text(l.Name), counts, plural(l.Paths, "path"), size(l.Bytes))
+		}
+	}
+}
+
+func (t *text) lost(lost []string) {
+	for i, words := range lost {
+		if i == 0 {
+			t.line("lost", "%s", printable.Text(words))
+		} else {
+			t.more("%s", printable.Text(words))
 		}
 	}
 }

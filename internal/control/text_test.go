@@ -43,6 +43,7 @@ func busy() Status {
 			Bytes: 1 << 40, BytesTotal: 2 << 40, At: "a/b",
 		},
 		Held: &Held{Paths: 12345, Limit: 1000, Since: noon.Add(-10 * time.Second)},
+		Lost: []string{"owners are not kept: the reason; the remedy", "times, \xff"},
 		Audit: &Audit{
 			On: true, Files: 4_000_000, Bytes: 2 << 40, ProvenFiles: 3_000_000, ProvenBytes: 1 << 40, FileRate: 1000,
 			ByteRate: 16 << 20, ProvenAll: noon.Add(18 * time.Hour), Surveyed: noon.Add(-2 * time.Hour),
@@ -75,6 +76,8 @@ failing   3 paths; the first 1:
             a/\#033[2Jb\#377
                 chown failed: Operation not permitted (1)
                 5 attempts in 1h05m, next in 20s
+lost      owners are not kept: the reason; the remedy
+          times, \#377
 proven    3,000,000 of 4,000,000 files (50 %), 1.00 TiB of 2.00 TiB; all in about 18h00m at this pace
           names and attributes of everything 2h00m ago
           not now: connection refused

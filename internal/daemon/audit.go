@@ -70,7 +70,7 @@ func (s *service) audited(ctx context.Context, root *scan.Root, e *transfer.Engi
 	}
 	w := &auditWorld{s: s, e: e, root: root}
 	c := s.comparison(&with)
-	c.Root = root
+	c.Root, c.Kept = root, e.Kept
 	if w.quick, err = verify.New(c); err != nil {
 		return nothing, err
 	}

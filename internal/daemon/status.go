@@ -79,7 +79,11 @@ func (p *present) rewatched(w *watch) {
 func (p *present) comparison() verify.Config {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.compare
+	c := p.compare
+	if p.engine != nil {
+		c.Kept = p.engine.Kept
+	}
+	return c
 }
 
 // sync returns when everything that changed before it was called has been queued.
@@ -173,6 +177,9 @@ func (s *service) follow(st *control.Status, snap transfer.Snapshot, e *transfer
 		st.Failing.First = append(st.Failing.First, control.Failure{
 			Path: f.Path, Reason: f.Reason.Error(), Attempts: f.Attempts, Since: f.Since, NextTry: f.Due,
 		})
+	}
+	if k, known := e.Kept(); known {
+		st.Lost = k.Losses
 	}
 	p := e.Progress()
 	st.Rates.Bytes = s.rate(p.Sent)
