@@ -145,8 +145,8 @@ func TestMigration(t *testing.T) {
 	there := rsynctest.Daemon(t, rsynctest.Config{})
 	dst := filepath.Join(there.Dir("m"), "data")
 	relay := rsynctest.Proxy(t, there.Addr(), rsynctest.Faults{})
-	s := follow(t, src, dst, relay.URL("m/data"), "-AX", "--state-dir="+filepath.Join(dir, "state"), "--audit=5s")
-	s.options.Ignore &^= treetest.Xattrs
+	s := follow(t, src, dst, relay.URL("m/data"), "-HAX", "--state-dir="+filepath.Join(dir, "state"), "--audit=5s")
+	s.options.Ignore &^= treetest.Xattrs | treetest.HardLinks
 	a := &application{marks: filepath.Join(dir, "marks")}
 	must(t, os.Mkdir(a.marks, 0o755))
 	quit := make(chan struct{})
@@ -196,7 +196,7 @@ func TestMigration(t *testing.T) {
 	files := regularFiles(t, src)
 	// The way back, before the service starts at its new place.
 	here := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "old", Path: src}}})
-	back := follow(t, dst, src, here.URL("old"), "-AX", "--state-dir="+filepath.Join(dir, "back"))
+	back := follow(t, dst, src, here.URL("old"), "-HAX", "--state-dir="+filepath.Join(dir, "back"))
 	back.options = s.options
 	back.await("it follows", func() error { _, err := back.status(); return err })
 	a.mark(t, "went")
