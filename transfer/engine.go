@@ -26,8 +26,8 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	dest     destination
-	spare    *spare  // nil with a local destination
-	reaper   *reaper // the same
+	spare    *spare        // nil with a local destination
+	reaper   *rsync.Reaper // the same
 	names    flist.Names
 	session  rsync.Options // the user's, with what the first session taught
 	protocol int

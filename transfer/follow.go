@@ -110,7 +110,7 @@ func (e *Engine) drain(ctx context.Context, listings <-chan listed, outcomes <-c
 func (e *Engine) closeConnections() {
 	if e.spare != nil {
 		e.spare.close()
-		e.reaper.close()
+		e.reaper.Close(reapGrace)
 	}
 }
 

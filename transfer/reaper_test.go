@@ -4,46 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
-	"github.com/syncd/syncd/internal/rsync"
-	"github.com/syncd/syncd/internal/rsync/flist"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
-
-// A server that takes one connection counts one that is over here until its process has ended.
-func TestServerOfOneConnectionHasRoomAgain(t *testing.T) {
-	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{
-		{Name: "m", Options: map[string]string{"max connections": "1"}}}})
-	dest, err := rsync.ParseDest(s.URL("m"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newReaper(&rsync.Dialer{Dest: dest})
-	defer r.close()
-	refused := 0
-	for i := range 10 {
-		session, err := r.connect(t.Context(), archive())
-		if kindOf(err) == rsync.KindBusy {
-			refused++ // the connection had ended, the process had not: nobody here can know
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		report, err := session.Settle(t.Context(), &rsync.Batch{Entries: []flist.Entry{{Path: ".", Mode: 0o040755}}})
-		if err != nil || !report.Complete {
-			t.Fatalf("session %d: %v", i, err)
-		}
-		r.reap(session)
-	}
-	if refused > 3 {
-		t.Errorf("refused %d times of 10", refused)
-	}
-	if time.Now().After(r.patient) {
-		t.Error("nothing was learned")
-	}
-}
 
 // What is over when the engine ends has ended when it has.
 func TestConnectionsEndWithTheEngine(t *testing.T) {
@@ -62,7 +25,7 @@ func TestConnectionsEndWithTheEngine(t *testing.T) {
 	}
 	rec.clean(t)
 	equal(t, src, dst)
-	if n := len(e.reaper.dying); n > 0 {
+	if n := e.reaper.Ending(); n > 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }

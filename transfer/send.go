@@ -23,7 +23,7 @@ type destination interface {
 
 // remote is a destination reached over a connection of its own for each session.
 type remote struct {
-	reaper   *reaper
+	reaper   *rsync.Reaper
 	protocol func(int)
 	spare    *spare
 	live     func(rsync.Options) bool // are these options worth a spare session?
@@ -40,7 +40,7 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options) (*rsy
 			return report, err
 		}
 	}
-	s, err := r.reaper.connect(ctx, o)
+	s, err := r.reaper.Connect(ctx, o)
 	if err != nil {
 		return &rsync.Report{}, err
 	}
@@ -59,7 +59,7 @@ func (r remote) over(ctx context.Context, s *rsync.Session, b *rsync.Batch, o rs
 	if o.Checksum {
 		b = summed(b, s.Checksum())
 	}
-	defer r.reaper.reap(s)
+	defer r.reaper.Reap(s)
 	return s.Settle(ctx, b)
 }
 
@@ -109,7 +109,7 @@ func (e *Engine) newDestination() (destination, error) {
 	}
 	d := e.cfg.Dialer
 	d.Wrap = e.wrap
-	e.reaper = newReaper(&d)
+	e.reaper = rsync.NewReaper(&d)
 	e.spare = newSpare(e.reaper)
 	e.spare.found = e.found
 	return remote{e.reaper, func(p int) { e.counters.protocol.Store(int64(p)) }, e.spare, e.isLive}, nil

@@ -14,7 +14,7 @@ const spareAfter = time.Minute
 // A spare is a session opened ahead of need, up to the point where the file list is due: a change then costs one round
 // trip and not six. There is one, for the options that live batches have. Its methods are safe for concurrent use.
 type spare struct {
-	reaper *reaper
+	reaper *rsync.Reaper
 
 	mu       sync.Mutex
 	session  *rsync.Session
@@ -31,7 +31,7 @@ type spare struct {
 	openers sync.WaitGroup
 }
 
-func newSpare(r *reaper) *spare {
+func newSpare(r *rsync.Reaper) *spare {
 	p := &spare{reaper: r}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
@@ -82,7 +82,7 @@ func (p *spare) open(o rsync.Options) {
 	}
 	p.opening = true
 	p.openers.Go(func() {
-		s, err := p.reaper.connect(p.ctx, o)
+		s, err := p.reaper.Connect(p.ctx, o)
 		p.mu.Lock()
 		p.opening = false
 		switch {

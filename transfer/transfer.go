@@ -143,6 +143,9 @@ const (
 	// How long fewer sessions are run after the server had no room for one more.
 	busyFor = time.Minute
 
+	// How long connections that are at their end may take when the engine ends.
+	reapGrace = time.Second
+
 	// How long it takes until what could not be deleted is tried again, while following.
 	undeletedFor = time.Minute
 

@@ -450,3 +450,18 @@ func TestAttrs(t *testing.T) {
 			".f.......a. acl")
 	}
 }
+
+// A comparison does not wait until the server has closed its connections. The end of the verifier does.
+func TestConnectionsEndWithTheVerifier(t *testing.T) {
+	src, _, url, _ := pair(t, rsynctest.Config{}, treetest.File("a", "1"), treetest.File("dir/b", "2"))
+	v, rec := verifier(t, src, url, nil)
+	if _, err := v.Tree(t.Context(), ".", rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := v.dest.(remote).Ending(); n > 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}

@@ -35,11 +35,11 @@ func (v *Verifier) newDestination() (destination, error) {
 			return v.cfg.Writes.Wrap(context.Background(), c)
 		}
 	}
-	return remote{&d}, nil
+	return remote{rsync.NewReaper(&d)}, nil
 }
 
 // remote is a destination reached over a connection of its own for each session.
-type remote struct{ *rsync.Dialer }
+type remote struct{ *rsync.Reaper }
 
 func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agreed func(terms)) (*rsync.Report, error) {
 	s, err := r.Connect(ctx, o)
@@ -47,10 +47,15 @@ func (r remote) Send(ctx context.Context, b *rsync.Batch, o rsync.Options, agree
 		return &rsync.Report{}, err
 	}
 	agreed(terms{s.Protocol(), s.Checksum()})
-	return s.Send(ctx, b)
+	defer r.Reap(s)
+	return s.Settle(ctx, b)
 }
 
-func (remote) Close() error { return nil }
+// Close cuts what has not ended: a server that compared has nothing more to do.
+func (r remote) Close() error {
+	r.Reaper.Close(0)
+	return nil
+}
 
 // prime finds out, once, whether the server serves this module to this user with these options, and what it can do.
 func (r *run) prime(ctx context.Context) error {

@@ -244,12 +244,13 @@ func New(c Config) (*Verifier, error) {
 	return v, err
 }
 
-// Close lets go of a destination on this machine. Comparisons must have returned.
+// Close lets go of a destination on this machine, and of connections that the server has not closed yet. Comparisons must
+// have returned.
 func (v *Verifier) Close() error { return v.dest.Close() }
 
 // Tree compares the directory start, "." for all, and everything below it. An error means that the comparison did not
-// come to its end; the Summary holds what was found until then. When it returns, every session is closed and every
-// goroutine gone.
+// come to its end; the Summary holds what was found until then. When it returns, every session is over and every goroutine
+// gone, but for those that wait until servers close connections: Close ends them.
 func (v *Verifier) Tree(ctx context.Context, start string, s Sink) (Summary, error) {
 	v.progress.entries.Store(0)
 	v.progress.totalEntries.Store(0)
