@@ -10,7 +10,7 @@ const (
 	// noteEvery is how often a warning that stands is repeated.
 	noteEvery = time.Minute
 	// mostNotes is how many different warnings are logged in that time. What there is more of is counted.
-	mostNotes = 12
+	mostNotes = 8
 )
 
 // notes logs warnings of single paths and tries, of which there may be as many as there are files. The zero value is not

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,5 +67,22 @@ func TestOwnersThatAreNotCompared(t *testing.T) {
 		if len(rec.notes) != notes {
 			t.Errorf("as %s: %q", user, rec.notes)
 		}
+	}
+}
+
+// A server that has room for one connection is compared with over one.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	src := treetest.TempDir(t)
+	for i := range 40 {
+		check(t, os.WriteFile(filepath.Join(src, fmt.Sprint(i)), []byte("content"), 0o644))
+	}
+	s := rsynctest.Daemon(t, rsynctest.Config{Modules: []rsynctest.Module{{Name: "m", Path: treetest.TempDir(t),
+		Options: map[string]string{"max connections": "1"}}}})
+	dst := filepath.Join(s.Dir("m"), "dest")
+	mirror(t, src, dst)
+	sum, rec := tree(t, src, s.URL("m/dest"), func(c *Config) { c.Sessions, c.tuning.entries = 4, 10 })
+	if len(rec.found) > 0 || sum.Compared == 0 {
+		t.Errorf("%+v: %q", sum, rec.found)
 	}
 }
