@@ -105,7 +105,7 @@ func TestCutoverCommandInterrupted(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		status, out, err := cutOverBy(t, func(ctx context.Context, _ cutover.Plan, emit func(cutover.Event)) (*cutover.Report, error) {
 			emit(cutover.Event{State: cutover.Frozen, Text: "freezing", Fresh: true})
-			syscall.Kill(os.Getpid(), sig)
+			raise(t, sig)
 			<-ctx.Done()
 			emit(cutover.Event{State: cutover.Thawing, Text: "thawing", Fresh: true})
 			return &cutover.Report{Outcome: cutover.Interrupted, Reason: context.Cause(ctx).Error()}, nil
@@ -124,9 +124,7 @@ func TestAbortableTwice(t *testing.T) {
 	ctx, release := abortable(context.Background(), new(buffer), func(code int) { codes <- code })
 	defer release()
 	for range 2 {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
-			t.Fatal(err)
-		}
+		raise(t, syscall.SIGINT)
 		<-ctx.Done()
 	}
 	if code := <-codes; code != exitInterrupted || !errors.Is(context.Cause(ctx), errInterrupted) {
