@@ -15,6 +15,7 @@ type link struct {
 	relay  *Relay
 	faults Faults
 	client *net.TCPConn
+	held   bool // guarded by the relay
 
 	mu     sync.Mutex
 	server *net.TCPConn // nil before connect
@@ -50,6 +51,7 @@ type direction struct {
 	link     *link
 	from, to *net.TCPConn
 	cut      int64  // bytes until the link is broken; 0 = never
+	hold     int64  // bytes until it is held; 0 = never, or no more
 	counter  *int64 // bytes passed on, guarded by the relay
 	passed   int64  // by this direction
 }
@@ -110,8 +112,16 @@ func (d *direction) runDelayed() {
 
 // deliver writes b, or what the cut leaves of it. It returns false when the link is broken.
 func (d *direction) deliver(b []byte) bool {
-	if !d.link.relay.wait() {
+	if !d.link.relay.wait(d.link) {
 		return false
+	}
+	if left := d.hold - d.passed; d.hold > 0 && int64(len(b)) >= left {
+		d.hold = 0
+		if !d.deliver(b[:left]) {
+			return false
+		}
+		d.link.relay.hold(d.link)
+		return d.deliver(b[left:])
 	}
 	if d.cut > 0 {
 		b = b[:min(int64(len(b)), d.cut-d.passed)]
@@ -133,7 +143,7 @@ func (d *direction) deliver(b []byte) bool {
 
 // end passes on how the sender ended: its end of file, or a broken connection.
 func (d *direction) end(err error) {
-	if !d.link.relay.wait() {
+	if !d.link.relay.wait(d.link) {
 		return
 	}
 	if errors.Is(err, io.EOF) && d.to.CloseWrite() == nil {

@@ -13,6 +13,7 @@ type Faults struct {
 	// CutUp and CutDown break a connection once exactly so many bytes have gone to the server, or come from it: both
 	// sides then see a reset. 0 never breaks.
 	CutUp, CutDown int64
+	HoldUp         int64         // holds a connection back once exactly so many bytes have gone to the server, until Go or Cut
 	Delay          time.Duration // later arrival of every byte, in both directions; throughput stays
 	Connections    int           // faults apply to the next so many connections only; 0 = to all
 }
@@ -31,6 +32,7 @@ type Relay struct {
 	up, down    int64
 	stopped     bool
 	closed      bool
+	held        int // connections that were held so far
 	connections map[*link]struct{}
 }
 
@@ -88,8 +90,35 @@ func (r *Relay) Set(f Faults) {
 // accepted and held too.
 func (r *Relay) Stop() { r.stop(true) }
 
-// Go ends Stop.
-func (r *Relay) Go() { r.stop(false) }
+// Go ends Stop, and lets go of connections that are held.
+func (r *Relay) Go() {
+	r.stop(false)
+	r.letGo()
+}
+
+// Held is how many connections were held so far.
+func (r *Relay) Held() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+// hold keeps a connection from now on.
+func (r *Relay) hold(l *link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.held = true
+	r.held++
+}
+
+func (r *Relay) letGo() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := range r.connections {
+		l.held = false
+	}
+	r.changed.Broadcast()
+}
 
 func (r *Relay) stop(stopped bool) {
 	r.mu.Lock()
@@ -104,7 +133,9 @@ func (r *Relay) Cut() {
 	defer r.mu.Unlock()
 	for l := range r.connections {
 		l.reset()
+		l.held = false
 	}
+	r.changed.Broadcast()
 }
 
 // Close ends the relay and resets its connections.
@@ -139,7 +170,7 @@ func (r *Relay) serve(client *net.TCPConn) {
 		return
 	}
 	defer r.remove(l)
-	if !r.wait() {
+	if !r.wait(l) {
 		return
 	}
 	server, err := net.Dial("tcp", r.target)
@@ -152,7 +183,7 @@ func (r *Relay) serve(client *net.TCPConn) {
 		return
 	}
 	var both sync.WaitGroup
-	up := direction{link: l, from: client, to: l.server, cut: l.faults.CutUp, counter: &r.up}
+	up := direction{link: l, from: client, to: l.server, cut: l.faults.CutUp, hold: l.faults.HoldUp, counter: &r.up}
 	down := direction{link: l, from: l.server, to: client, cut: l.faults.CutDown, counter: &r.down}
 	both.Go(up.run)
 	both.Go(down.run)
@@ -181,11 +212,11 @@ func (r *Relay) remove(l *link) {
 	delete(r.connections, l)
 }
 
-// wait blocks while the relay is stopped. It returns false once the relay is closed.
-func (r *Relay) wait() bool {
+// wait blocks while the relay is stopped, or l held. It returns false once the relay is closed.
+func (r *Relay) wait(l *link) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.stopped && !r.closed {
+	for (r.stopped || l.held) && !r.closed {
 		r.changed.Wait()
 	}
 	return !r.closed

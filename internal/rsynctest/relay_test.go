@@ -186,6 +186,30 @@ func TestRelayStopsAndGoes(t *testing.T) {
 	}
 }
 
+func TestRelayHolds(t *testing.T) {
+	addr, received := sink(t)
+	r := Proxy(t, addr, Faults{HoldUp: 70, Connections: 1})
+	conn, err := net.Dial("tcp", r.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(text[:100]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return r.Held() == 1 })
+	if up, _ := r.Bytes(); up != 70 {
+		t.Errorf("%d bytes passed, want 70", up)
+	}
+	r.Go()
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := received(); err != nil || len(b) != 100 {
+		t.Errorf("server got %d bytes, %v", len(b), err)
+	}
+}
+
 func TestRelayCutAndClose(t *testing.T) {
 	for name, end := range map[string]func(*Relay){"Cut": (*Relay).Cut, "Close": (*Relay).Close} {
 		for _, stopped := range []bool{false, true} {
