@@ -173,7 +173,7 @@ func (e *Engine) search(ctx context.Context, inodes map[link]struct{}) {
 	names := map[link][]string{}
 	opts := scan.Options{OneFileSystem: e.cfg.OneFileSystem}
 	if scope := e.rootScope.Load(); scope != nil && !e.cfg.Filter.HasMerge() {
-		opts.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
+		opts.Skip = scope.Skip
 	}
 	err := e.cfg.Root.Find(ctx, opts, numbers, func(p string) {
 		st, _, err := e.cfg.Root.Stat(p)

@@ -3,7 +3,6 @@ package transfer
 import (
 	"errors"
 
-	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync/filter"
 	"github.com/syncd/syncd/internal/scan"
 )
@@ -28,7 +27,7 @@ func (e *Engine) listOptions(scope *filter.Scope) scan.Options {
 	case e.only != nil:
 		e.only.Choose(&o)
 	case scope != nil:
-		o.Skip = func(dir, name string, isDir bool) bool { return scope.Excluded(queue.Join(dir, name), isDir) }
+		o.Skip = scope.Skip
 	}
 	return o
 }

@@ -64,16 +64,12 @@ func countOptions(c *config.Config) scan.Options {
 		if scope, err = c.Filter.Root(noMergeFile); err != nil {
 			return o
 		}
-		o.Skip = skipper(scope)
+		o.Skip = scope.Skip
 	}
 	if c.Only != nil {
 		c.Only.Select(scope).Choose(&o)
 	}
 	return o
-}
-
-func skipper(scope *filter.Scope) func(dir, name string, isDir bool) bool {
-	return func(dir, name string, isDir bool) bool { return scope.Excluded(scan.Join(dir, name), isDir) }
 }
 
 // close takes the bar away and waits until nothing more is written.

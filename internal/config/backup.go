@@ -50,7 +50,7 @@ func (f *flags) backupsFit(d rsync.Dest) error {
 		s.Suffix = defaultSuffix
 	}
 	s.OmitDirTimes = true // as rsync: what is renamed in a directory changes its time
-	f.protected = append(f.protected, "*"+literal(s.Suffix))
+	f.protected = append(f.protected, "*"+filter.Literal(s.Suffix))
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (f *flags) protect(dir string, d rsync.Dest) {
 		dir = path.Join(root, dir)
 	}
 	for dir = below(path.Clean(dir), path.Clean(root)); dir != "."; dir = path.Dir(dir) {
-		f.protected = append(f.protected, "/"+literal(dir))
+		f.protected = append(f.protected, "/"+filter.Literal(dir))
 	}
 }
 
@@ -81,14 +81,6 @@ func below(p, root string) string {
 		return rel
 	}
 	return "."
-}
-
-// literal is a name as a pattern that nothing else matches.
-func literal(name string) string {
-	if !strings.ContainsAny(name, "*?[") {
-		return name
-	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
 // protection adds the rules that keep backups, behind all others.

@@ -130,6 +130,29 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
+// Directories for parts are left out of the source, whatever else is let in.
+func TestPartsAreLeftOut(t *testing.T) {
+	for args, want := range map[string]map[string]bool{
+		"-a":                          {".syncd-partial": true, "a/.syncd-partial": true, ".part": false},
+		"-a --include=*/":             {"a/.syncd-partial": true, "a/b": false},
+		"-a --partial-dir=.part[1]/":  {".syncd-partial": false, "a/.part[1]": true, "a/.part1": false},
+		"-a --partial-dir=/tmp/parts": {".syncd-partial": false, "tmp/parts": false},
+	} {
+		scope, err := parse(t, strings.Fields(args)...).Filter.Root(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p, out := range want {
+			if got := scope.Excluded(p, true); got != out {
+				t.Errorf("%s: the directory %s: left out %v, want %v", args, p, got, out)
+			}
+			if scope.Excluded(p, false) {
+				t.Errorf("%s: the file %s is left out", args, p)
+			}
+		}
+	}
+}
+
 // The environment is under the flags, and both are over the defaults.
 func TestPrecedence(t *testing.T) {
 	env := func(name string) string {

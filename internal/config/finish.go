@@ -1,9 +1,14 @@
 package config
 
 import (
+	"cmp"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/syncd/syncd/internal/rsync"
+	"github.com/syncd/syncd/internal/rsync/filter"
+	"github.com/syncd/syncd/transfer"
 )
 
 // finish checks what belongs together and fills in what follows from it.
@@ -32,6 +37,9 @@ func (f *flags) finish() error {
 		return &UsageError{What: printable(c.Source), Reason: reason(err), Remedy: "give SRC as an absolute path"}
 	}
 	c.Filter.Base = base
+	if err := f.hideParts(c.Filter); err != nil {
+		return err
+	}
 	if err := f.rules.build(c.Filter); err != nil {
 		return err
 	}
@@ -141,6 +149,19 @@ func (f *flags) together() error {
 	}
 	if s.Inplace || s.AppendVerify {
 		f.c.PartialDir = ""
+	}
+	return nil
+}
+
+// hideParts leaves directories for parts out, which are in a source that is a destination, too. The rule stands before
+// all others: whoever includes all directories does not mean these.
+func (f *flags) hideParts(l *filter.List) error {
+	name := cmp.Or(f.c.PartialDir, transfer.DefaultPartialDir)
+	if strings.HasPrefix(name, "/") {
+		return nil // it is in no directory of the tree
+	}
+	if err := l.Filter("H " + filter.Literal(path.Clean(name)) + "/"); err != nil {
+		return &UsageError{What: "--partial-dir", Reason: err.Error()}
 	}
 	return nil
 }

@@ -206,5 +206,5 @@ func excluded(l *filter.List) (func(dir, name string, isDir bool) bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter: %w", err)
 	}
-	return func(dir, name string, isDir bool) bool { return scope.Excluded(scan.Join(dir, name), isDir) }, nil
+	return scope.Skip, nil
 }

@@ -73,7 +73,7 @@ func (f *filler) options() scan.Options {
 // skip leaves out what the filter excludes.
 func (f *filler) skip(dir, name string, isDir bool) bool {
 	scope, err := f.scopes.of(dir)
-	return err == nil && scope != nil && scope.Excluded(scan.Join(dir, name), isDir)
+	return err == nil && scope != nil && scope.Skip(dir, name, isDir)
 }
 
 // walked adds one directory of the walk.

@@ -290,5 +290,5 @@ func (r *run) rules(b *batch, o rsync.Options) ([]string, error) {
 	if r.terms.protocol < 30 {
 		kind = "- "
 	}
-	return append(rules, kind+partial+"/"), nil
+	return append([]string{kind + partial + "/"}, rules...), nil // in front: other rules may have all directories looked at
 }

@@ -31,6 +31,14 @@ type pattern struct {
 	ops      []op
 }
 
+// Literal is a name as a pattern that nothing else matches.
+func Literal(name string) string {
+	if !strings.ContainsAny(name, "*?[") {
+		return name
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+}
+
 func compile(s string) pattern {
 	var p pattern
 	if len(s) > 1 && s[len(s)-1] == '/' {

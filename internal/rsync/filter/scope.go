@@ -21,6 +21,8 @@ type Scope struct {
 	merges []merged
 	send   []*rule // all that the sender looks at, in order
 	next   *Scope  // of a child directory without merge files of its own; itself, unless a merge is not inherited
+
+	dirsOnly bool // what send has is about directories alone
 }
 
 // shared is what all scopes of one tree have in common.
@@ -164,9 +166,11 @@ func (s *Scope) known(name string) bool {
 
 // finish computes what follows from merges.
 func (s *Scope) finish() {
+	s.dirsOnly = true
 	s.each(s.shared.rules, func(r *rule) {
 		if r.merge == nil && r.onSender() {
 			s.send = append(s.send, r)
+			s.dirsOnly = s.dirsOnly && r.pattern.dirOnly && !r.negate
 		}
 	})
 	s.next = s
@@ -220,6 +224,18 @@ func (s *Scope) Excluded(path string, isDir bool) bool {
 		}
 	}
 	return false
+}
+
+// Skip is Excluded for the entry name of the directory dir. It spares putting the path together for what no rule is
+// about, which is most of a tree.
+func (s *Scope) Skip(dir, name string, isDir bool) bool {
+	if !isDir && s.dirsOnly {
+		return false
+	}
+	if dir != "." {
+		name = dir + "/" + name
+	}
+	return s.Excluded(name, isDir)
 }
 
 func (r *rule) onSender() bool {

@@ -50,6 +50,32 @@ func TestSidesOfTheSender(t *testing.T) {
 	}
 }
 
+// Skip is Excluded, whether or not it can tell without the path.
+func TestSkip(t *testing.T) {
+	for _, rules := range [][]string{{"- d/"}, {"H /a/d/"}, {"- f"}, {"- a/f", "- d/"}, {"-! d/"}, {"+ d/", "- *"}} {
+		s := scopeOf(t, nil, rules...)
+		for _, name := range []string{"d", "f"} {
+			for _, isDir := range []bool{false, true} {
+				if got, want := s.Skip(".", name, isDir), s.Excluded(name, isDir); got != want {
+					t.Errorf("%q: %s, directory %v: %v, want %v", rules, name, isDir, got, want)
+				}
+				if got, want := s.Skip("a", name, isDir), s.Excluded("a/"+name, isDir); got != want {
+					t.Errorf("%q: a/%s, directory %v: %v, want %v", rules, name, isDir, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestLiteral(t *testing.T) {
+	for name, other := range map[string]string{"plain": "plai", `back\slash`: "backslash", "a*b": "axb", `\*`: "*x", "a?[bc]": "axb"} {
+		s := scopeOf(t, nil, "- "+Literal(name))
+		if !s.Excluded(name, false) || s.Excluded(other, false) {
+			t.Errorf("%q as a pattern: itself %v, %q %v", name, s.Excluded(name, false), other, s.Excluded(other, false))
+		}
+	}
+}
+
 func TestScopesAreSharedWhereNothingChanges(t *testing.T) {
 	s := scopeOf(t, nil, "- *.o")
 	if enter(t, s, "a") != s {
