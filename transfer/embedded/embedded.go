@@ -17,9 +17,10 @@
 //
 // As in rsync's local copies, files are always sent whole: WholeFile, BlockSize, ChecksumChoice, ChecksumSeed and
 // Protocol of [rsync.Options] are without effect. With Checksum the content of both sides is compared; sums in the
-// entries are not looked at. What this receiver cannot do: Inplace is without effect, files are always replaced;
-// PartialDir is without effect, a file that was interrupted starts again. Timeout does not apply. Without ACLs large
-// files do not inherit the default ACL of their directory. Nothing is flushed to disk before Send returns.
+// entries are not looked at. But of a large file that was interrupted what is in PartialDir is used, if that is relative
+// and the file system has hard links. What this receiver cannot do: Inplace is without effect, files are always replaced.
+// Timeout does not apply. Without ACLs large files do not inherit the default ACL of their directory. Nothing is flushed
+// to disk before Send returns.
 package embedded
 
 import (

@@ -170,22 +170,27 @@ func (d *Dest) keepTime(dir int, f func() error) error {
 
 // removeAll removes the files in a directory of ours, which holds nothing else.
 func removeAll(fd int) error {
-	if _, err := unix.Seek(fd, 0, 0); err != nil {
-		return err
-	}
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(dup), "stage")
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
+	names, err := namesIn(fd)
 	for _, name := range names {
 		if e := unlink(fd, name, false); e != nil && e != unix.ENOENT && err == nil {
 			err = e
 		}
 	}
 	return err
+}
+
+// namesIn lists a directory of ours.
+func namesIn(fd int) ([]string, error) {
+	if _, err := unix.Seek(fd, 0, 0); err != nil {
+		return nil, err
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(dup), "stage")
+	defer f.Close()
+	return f.Readdirnames(-1)
 }
 
 // sweep removes what killed processes left at the destination's top and in memory.

@@ -107,6 +107,7 @@ type sessionResult struct {
 	first  int // number of its first file
 	report *rsync.Report
 	source []error // what the source said, by file
+	parts  []*part // the same; nil: the file has none
 	client error   // why the session ended early, as our client sees it
 	server error   // the same as the server sees it: the kernel's error
 }
@@ -132,12 +133,15 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 		res := &s.rep.Results[f.i]
 		res.Literal += got.Literal
 		switch {
-		case staged(st, name):
+		case r.parts[k].arrived(st, name):
 			s.rep.Stats.Files++
 			s.rep.Stats.FileBytes += got.Literal
-			if err := s.place(f, st, name); errors.Is(err, errEnded) {
+			err := s.place(f, st, name)
+			if errors.Is(err, errEnded) {
 				return nil
-			} else if err != nil {
+			}
+			r.parts[k].drop()
+			if err != nil {
 				s.fail(f.i, err)
 			} else if res.State = rsync.Acked; errors.Is(r.source[k], rsync.ErrChanged) {
 				res.State, res.Err = rsync.Changed, r.source[k]
@@ -152,6 +156,9 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, errIgnored))
 		case culprit < 0 && !noMemory: // in the order of the list, this one broke the session
 			culprit = k
+			if _, ok := errors.AsType[unix.Errno](r.server); r.server != nil && !ok {
+				r.parts[k].drop() // it may be to blame
+			}
 			s.fail(f.i, fmt.Errorf("receive %q: %w", s.entries[f.i].Path, r.err()))
 		default:
 			again = append(again, f)
@@ -164,12 +171,6 @@ func (s *send) settle(todo []pendingFile, st *stage, r sessionResult) (again []p
 	return again
 }
 
-// staged reports whether a file has arrived: the server renames it to this name when its sum was right.
-func staged(st *stage, name string) bool {
-	got, err := lstat(st.fd, name)
-	return err == nil && got != nil && isRegular(got.Mode)
-}
-
 // runSession sends files, the first of which has the given number, into the staging directory.
 func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResult {
 	server := &stageServer{dir: st.abs, files: len(todo)}
@@ -178,8 +179,11 @@ func (s *send) runSession(todo []pendingFile, st *stage, first int) sessionResul
 		Dial: server.dial,
 		Wrap: s.d.Wrap,
 	}
-	r := sessionResult{first: first, source: make([]error, len(todo))}
-	batch := s.stagedBatch(todo, st, first, r.source)
+	r := sessionResult{first: first, source: make([]error, len(todo)), parts: make([]*part, len(todo))}
+	for k, f := range todo {
+		r.parts[k] = s.part(f, st, stagedName(first+k))
+	}
+	batch := s.stagedBatch(todo, st, &r)
 	session, err := dialer.Connect(s.ctx, rsync.Options{Protocol: 27})
 	if err == nil {
 		r.report, err = session.Send(s.ctx, batch)
@@ -197,12 +201,12 @@ var errGrown = errors.New("too large for memory")
 // stagedBatch lists the files under their names in the staging directory, after the directory itself. Only size and
 // content matter: the attributes are set here. The errors of the source are noted, so that they can be told from those
 // of a session that broke meanwhile.
-func (s *send) stagedBatch(todo []pendingFile, st *stage, first int, source []error) *rsync.Batch {
+func (s *send) stagedBatch(todo []pendingFile, st *stage, r *sessionResult) *rsync.Batch {
 	entries := make([]flist.Entry, 0, len(todo)+1)
 	entries = append(entries, flist.Entry{Path: ".", Mode: unix.S_IFDIR | 0o700})
 	for k, f := range todo {
 		entries = append(entries, flist.Entry{
-			Path: stagedName(first + k), Mode: unix.S_IFREG | 0o600, Size: s.entries[f.i].Size,
+			Path: stagedName(r.first + k), Mode: unix.S_IFREG | 0o600, Size: s.entries[f.i].Size,
 		})
 	}
 	return &rsync.Batch{
@@ -214,23 +218,27 @@ func (s *send) stagedBatch(todo []pendingFile, st *stage, first int, source []er
 				err = errGrown
 			}
 			if err != nil {
-				source[k-1] = err
+				r.source[k-1] = err
 				return nil, err
 			}
-			return &watchedFile{File: f, err: &source[k-1]}, nil
+			return &watchedFile{File: f, err: &r.source[k-1], part: r.parts[k-1]}, nil
 		},
 		Events: &stagedEvents{s: s, todo: todo},
 	}
 }
 
-// watchedFile notes the first error of a source.
+// watchedFile notes the first error of a source, and has its part kept as it is read.
 type watchedFile struct {
 	rsync.File
-	err *error
+	err  *error
+	part *part
+	n    int64 // bytes read
 }
 
 func (f *watchedFile) Read(p []byte) (int, error) {
 	n, err := f.File.Read(p)
+	f.n += int64(n)
+	f.part.read(f.n)
 	if err != nil && err != io.EOF {
 		f.note(err)
 	}
