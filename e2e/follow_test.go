@@ -66,8 +66,6 @@ func (s *service) start() {
 	s.t.Helper()
 	cmd := exec.Command(program, s.args...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	// Under -race a process would wait for a second at its end.
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=20 halt_on_error=1 exitcode=66")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		program = filepath.Join(dir, "syncd")
+		// Under -race a process would wait for a second at its end.
+		os.Setenv("GORACE", "atexit_sleep_ms=20 halt_on_error=1 exitcode=66")
 		build := append(append([]string{"build", "-o", program}, buildFlags...), "../cmd/syncd")
 		if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"path"
+	"slices"
 	"time"
 
 	"github.com/syncd/syncd/internal/catalogue"
@@ -25,27 +26,29 @@ const (
 
 // A batch is what one session is given. It is built by the engine's goroutine and not changed once sent.
 type batch struct {
-	kind    kind
-	content bool          // has content directories: the session deletes
-	scope   *filter.Scope // rules in force in its directories
-	entries []flist.Entry
-	about   []about          // parallel to entries
-	parts   []string         // directories that wait for this batch
-	clears  []pruneJob       // prune: the content directories
-	began   time.Time        // prune: when the first of them was listed
-	dirs    map[string]int32 // path to entry, for directories and what is gone
-	links   map[link]int32   // inode to hard-link group
-	bytes   int64
-	tries   int  // sessions that ended badly with this batch
-	acks    bool // every entry must be acknowledged by name
-	mute    bool // what is changed is no change of the destination; heard is what was said of it
-	heard   []string
-	check   bool                // content is compared by checksum
-	unclear bool                // without, it could not be told what became of it
-	first   bool                // nothing but the root: the session is to find out what the server takes
-	group   bool                // paths are names of inodes that have several, all of an inode that are known
-	keeps   bool                // nothing is deleted that is in the way
-	owes    map[string]struct{} // paths that are to come again
+	kind      kind
+	content   bool          // has content directories: the session deletes
+	scope     *filter.Scope // rules in force in its directories
+	entries   []flist.Entry
+	about     []about          // parallel to entries
+	parts     []string         // directories that wait for this batch
+	clears    []pruneJob       // prune: the content directories
+	unsettled []string         // prune: of these, in which sessions broke at files that are still to come
+	began     time.Time        // prune: when the first of them was listed
+	dirs      map[string]int32 // path to entry, for directories and what is gone
+	links     map[link]int32   // inode to hard-link group
+	bytes     int64
+	tries     int  // sessions that ended badly with this batch
+	acks      bool // every entry must be acknowledged by name
+	mute      bool // what is changed is no change of the destination; heard is what was said of it
+	heard     []string
+	check     bool                // content is compared by checksum
+	unclear   bool                // without, it could not be told what became of it
+	first     bool                // nothing but the root: the session is to find out what the server takes
+	resumes   bool                // what is in it was begun: parts of it may be there
+	group     bool                // paths are names of inodes that have several, all of an inode that are known
+	keeps     bool                // nothing is deleted that is in the way
+	owes      map[string]struct{} // paths that are to come again
 
 	since  time.Time // what is in it was looked at then, or later
 	forget []string  // what the session deletes because it is not listed, as far as the catalogue has it
@@ -157,7 +160,7 @@ func (b *batch) subset(keep func(i int) bool) *batch {
 	s := newBatch(b.kind, b.scope)
 	s.tries, s.acks, s.check, s.unclear = b.tries, b.acks, b.check, b.unclear
 	s.retry, s.live, s.missing = b.retry, b.live, b.missing
-	s.keeps, s.owes = b.keeps, b.owes
+	s.keeps, s.owes, s.resumes = b.keeps, b.owes, b.resumes
 	s.since = b.since
 	if b.answers != nil {
 		s.answers = make(map[int32][]string, len(b.answers))
@@ -255,8 +258,14 @@ func (e *Engine) options(b *batch) rsync.Options {
 	switch {
 	case e.cfg.PartialDir != "":
 		o.PartialDir = e.cfg.PartialDir
-	case b.kind == copyBig && !o.Inplace && !o.AppendVerify && !e.lacks(keepsParts):
-		o.PartialDir = DefaultPartialDir
+	case e.lacks(keepsParts): // the server refuses it
+	case !o.Inplace && !o.AppendVerify || e.local():
+		if slices.ContainsFunc(b.entries, func(f flist.Entry) bool { return e.big(&f) }) {
+			o.PartialDir = DefaultPartialDir
+		}
+	}
+	if o.PartialDir != "" && b.resumes {
+		o.WholeFile = false // or a part is of no use
 	}
 	switch b.kind {
 	case relink:

@@ -32,6 +32,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		e.away(o.err, time.Now())
 	}
 	e.mayHaveWritten(b, pending)
+	e.littered(o, pending)
 	e.trouble.is(o.err)
 	e.log.Debug("session failed", "err", o.err, "try", b.tries+1)
 	e.counters.retries.Add(1)
@@ -73,7 +74,7 @@ func (e *Engine) broken(o outcome, pending []bool, got int) error {
 		return nil
 	}
 	rest := e.rest(b, pending)
-	rest.acks = b.acks || e.asks(time.Now())
+	rest.acks, rest.resumes = b.acks || e.asks(time.Now()), true
 	if kind == rsync.KindDiskFull && rest.primaries() < b.primaries() {
 		e.enqueue(rest) // the file that filled it is out
 		return nil

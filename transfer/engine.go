@@ -58,6 +58,7 @@ type Engine struct {
 	gathering  gathering
 	moves      moves
 	renames    renames
+	litter     litter
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
 	census     *Census             // of the pass that Recount began; nil: none is wanted
@@ -145,7 +146,7 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		gathering: newGathering(), left: leftovers{},
+		gathering: newGathering(), left: leftovers{}, litter: litter{},
 		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {

@@ -40,7 +40,7 @@ func (e *Engine) add(l listed) {
 	held = e.moveListed(&l) || held
 	if e.cfg.Delete && l.err == nil {
 		switch {
-		case l.trusted && len(l.gone) <= e.mostGoneNames():
+		case l.trusted && !l.littered && len(l.gone) <= e.mostGoneNames():
 			e.vanished(l)
 		case !e.following && !held && e.fits(l):
 			e.addContent(l)
@@ -85,7 +85,7 @@ func (e *Engine) unread(failed []failure) {
 // fits reports whether a directory may be copied and cleared of extras in one go: its whole content must be in one
 // list, and no other session may count against the same --max-delete.
 func (e *Engine) fits(l listed) bool {
-	return !l.trusted && l.big == 0 && l.unsure == 0 && e.cfg.MaxDelete < 0 && len(l.failed) == 0 &&
+	return !l.trusted && l.big == 0 && l.unsure == 0 && e.cfg.MaxDelete < 0 && e.cfg.PartialDir == "" && len(l.failed) == 0 &&
 		len(l.children)+len(l.subdirs) < e.cfg.tuning.entries-len(above(l.path))
 }
 
@@ -190,6 +190,9 @@ func (e *Engine) addPrune(l listed) {
 		e.clearing = b
 	}
 	b.clears = append(b.clears, pruneJob{l.path, l.parent})
+	if e.unsettled(l.path) {
+		b.unsettled = append(b.unsettled, l.path)
+	}
 	b.forgets(l)
 	e.addSelf(b, l, flist.Content)
 	for i := range l.subdirs {

@@ -179,6 +179,7 @@ func (e *Engine) done(p string) {
 	}
 	e.outage.settled(queue.Item{Path: p})
 	e.queue.Done(p)
+	e.tidy(p)
 }
 
 // let ends the hold on a path.

@@ -52,10 +52,11 @@ func (g *ledger) ask(f func(s *catalogue.Store) error) bool {
 
 // A memory is what the catalogue has of one directory. It is read in step with a listing: both are in byte order.
 type memory struct {
-	records []catalogue.Record
-	self    catalogue.Record
-	trusted bool     // what has no record is not at the destination, or is none of our business there
-	gone    []string // names with a record and no entry
+	records  []catalogue.Record
+	self     catalogue.Record
+	trusted  bool     // what has no record is not at the destination, or is none of our business there
+	gone     []string // names with a record and no entry
+	littered bool     // there is a name of which is not known what became of it
 }
 
 // remember returns what is known of directory p, in the memory of records. If its parent was listed, that has its record.
@@ -86,6 +87,7 @@ func (m *memory) find(name string) catalogue.Record {
 	for len(m.records) > 0 && m.records[0].Name <= name {
 		r := m.records[0]
 		m.records = m.records[1:]
+		m.littered = m.littered || mayBeLittered(&r)
 		if r.Name == name {
 			return r
 		}
@@ -97,10 +99,16 @@ func (m *memory) find(name string) catalogue.Record {
 // rest notes the records after the last entry.
 func (m *memory) rest() []string {
 	for _, r := range m.records {
+		m.littered = m.littered || mayBeLittered(&r)
 		m.gone = append(m.gone, r.Name)
 	}
 	m.records = nil
 	return m.gone
+}
+
+// mayBeLittered reports whether a session was never heard of again that was to bring what a record is of.
+func mayBeLittered(r *catalogue.Record) bool {
+	return r.State == catalogue.Doubt && !isDir(r.Version.Mode)
 }
 
 // same reports whether the destination is known to have just this version.

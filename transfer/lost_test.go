@@ -26,6 +26,7 @@ func TestLostSessionOverwrites(t *testing.T) {
 	remember := remembering(t, t.TempDir())
 	f := follow(t, src, s.URL("m/dest"), func(c *Config) {
 		remember(c)
+		c.Delete = false // else what the server has not renamed yet is pruned as litter, before it goes on
 		c.Sessions = 2
 		c.Dialer.Timeout = 2 * time.Second
 		c.Limiter = ratelimit.New(1 << 20)

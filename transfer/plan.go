@@ -67,14 +67,15 @@ type listing struct {
 	unsure   int      // children of which time and size tell nothing
 
 	// With a catalogue.
-	since   time.Time // it was read then, or later
-	trusted bool      // children hold only what the destination may lack
-	same    bool      // the directory's own attributes are there
-	there   there     // what is left out, because it is there
-	linked  []child   // of these, what has several names
-	moved   []movedFile
-	gone    []string // names that the destination may have and the directory does not
-	tally   tally
+	since    time.Time // it was read then, or later
+	trusted  bool      // children hold only what the destination may lack
+	same     bool      // the directory's own attributes are there
+	there    there     // what is left out, because it is there
+	linked   []child   // of these, what has several names
+	moved    []movedFile
+	gone     []string // names that the destination may have and the directory does not
+	littered bool     // what is unknown of a name may be what a session that never ended left: see litter
+	tally    tally
 }
 
 type failure struct {
@@ -148,6 +149,7 @@ func (e *Engine) list(ctx context.Context, job *listJob, s *scratch) *listing {
 		e.take(l, &got.Entries[i], m, all)
 	}
 	l.gone = m.rest()
+	l.littered = m.littered
 	if len(l.skipped) > 0 {
 		l.lead = l.dir.bare // as with rsync, which notices too late what it does not send
 	}

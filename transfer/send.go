@@ -98,8 +98,11 @@ func sum(b *rsync.Batch, i int, c delta.Checksum) []byte {
 	return none
 }
 
+// local reports whether the destination is embedded.
+func (e *Engine) local() bool { return e.cfg.Dialer.Dest.Kind == rsync.Local }
+
 func (e *Engine) newDestination() (destination, error) {
-	if e.cfg.Dialer.Dest.Kind == rsync.Local {
+	if e.local() {
 		local, err := embedded.Open(e.cfg.Dialer.Dest.Path)
 		if err != nil {
 			return nil, err
@@ -247,18 +250,7 @@ func (e *Engine) rules(b *batch, o rsync.Options) ([]string, error) {
 			return nil, err
 		}
 	}
-	partial := DefaultPartialDir
-	if e.cfg.PartialDir != "" {
-		partial = e.cfg.PartialDir
-	}
-	if partial[0] == '/' {
-		return rules, nil
-	}
-	kind := "-p "
-	if e.protocol < 30 {
-		kind = "- "
-	}
-	return append(rules, kind+partial+"/"), nil
+	return append(e.keepParts(b), rules...), nil
 }
 
 // openMergeFile reads a per-directory filter file of the source.
