@@ -41,12 +41,13 @@ type Engine struct {
 	queue    *queue.Queue[*dir]
 	work     map[string]*work // directories in flight
 	filling  [fills]*batch
-	clearing *batch      // prune
-	ready    [2][]*batch // all but copyBig; copyBig
-	delayed  []delayed   // what waits after a bad session
-	prunes   []pruneJob  // directories to prune, to be listed again
-	trees    []listJob   // Dirs and Trees of live changes, in flight
-	guard    *deletions  // nil: not following, or without a limit
+	clearing *batch              // prune
+	ready    [2][]*batch         // all but copyBig; copyBig
+	delayed  []delayed           // what waits after a bad session
+	prunes   []pruneJob          // directories to prune, to be listed again
+	locked   map[string]pruneJob // being pruned, by path
+	trees    []listJob           // Dirs and Trees of live changes, in flight
+	guard    *deletions          // nil: not following, or without a limit
 	left     leftovers
 
 	following  bool      // until ctx ends
@@ -106,9 +107,11 @@ type delayed struct {
 	kept   bool // prunes: they could not be pruned when it was their turn
 }
 
+// A pruneJob is a directory in which what is gone here is to be deleted.
 type pruneJob struct {
 	path   string
 	parent *dir
+	origin
 }
 
 // A listJob asks for a listing. What it is for comes back with it.
@@ -146,7 +149,7 @@ func New(c Config) (*Engine, error) {
 		cfg:       c, log: c.Log, names: flist.SystemNames(), session: c.Session,
 		sessions: c.Sessions, bigFile: c.BigFile,
 		work: map[string]*work{}, inbox: inbox{news: make(chan struct{}, 1)}, asked: make(chan func()), links: newLinkIndex(),
-		gathering: newGathering(), left: leftovers{}, litter: litter{},
+		gathering: newGathering(), locked: map[string]pruneJob{}, left: leftovers{}, litter: litter{},
 		sending: map[*batch]struct{}{}, renames: renames{from: map[string]*rename{}},
 	}
 	if e.cfg.tuning == (tuning{}) {

@@ -169,7 +169,7 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
 	if l.vanished || l.err != nil || len(l.failed) > 0 {
-		job := []pruneJob{{l.path, l.parent}}
+		job := []pruneJob{e.locked[l.path]}
 		e.unlock(job)
 		e.guard.letPrune(l.path)
 		e.left.note(l.path, !l.vanished, time.Now())
@@ -189,7 +189,7 @@ func (e *Engine) addPrune(l listed) {
 		b.content, b.free, b.began, b.since = true, free, time.Now(), l.since
 		e.clearing = b
 	}
-	b.clears = append(b.clears, pruneJob{l.path, l.parent})
+	b.clears = append(b.clears, e.locked[l.path])
 	if e.unsettled(l.path) {
 		b.unsettled = append(b.unsettled, l.path)
 	}
@@ -286,10 +286,10 @@ func (e *Engine) release(parts []string) {
 			e.queue.Fail(queue.Item{Kind: queue.Tree, Path: p}, w.failed, time.Now())
 			continue
 		}
-		e.queue.Done(p)
 		if w.prune {
-			e.prunes = append(e.prunes, pruneJob{p, w.parent})
+			e.prunes = append(e.prunes, pruneJob{p, w.parent, e.originOf(p)})
 		}
+		e.queue.Done(p)
 	}
 }
 

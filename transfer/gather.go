@@ -44,6 +44,8 @@ type group struct {
 	due    time.Time // of one in live
 	queued bool      // in ready or live
 	ready  bool
+	waits  bool   // with names that are not in flight
+	origin origin // of these
 }
 
 func newGathering() gathering { return gathering{groups: map[link]*group{}} }
@@ -92,9 +94,6 @@ func (x *gathering) send(g *group) {
 	x.ready = append(x.ready, g)
 }
 
-// holds reports whether names wait that are not in flight.
-func (x *gathering) holds() bool { return x.idle+len(x.ready) > 0 }
-
 // next is when a group becomes due; the zero time if none does.
 func (x *gathering) next() time.Time {
 	for _, g := range x.live {
@@ -138,8 +137,12 @@ func (e *Engine) joinListed(l *listed) bool {
 		}
 	}
 	e.expectLinks(held)
+	from := e.originOf(l.path)
 	for _, c := range held {
 		e.join(c, false, time.Now())
+		g := e.gathering.groups[c.link]
+		g.origin.merge(from, !g.waits)
+		g.waits = true
 	}
 	l.children = rest
 	return len(held) > 0
@@ -230,11 +233,12 @@ func (e *Engine) assemble(g *group, now time.Time) (names []string, owed bool) {
 	for p, flying := range g.names {
 		if flying || e.queue.Pick(p, now) {
 			names = append(names, p)
-			continue
+		} else {
+			// What is in the way need not bring it: a directory being pruned, or one whose attributes are sent.
+			e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, now)
+			owed = true
 		}
-		// What is in the way need not bring it: a directory being pruned, or one whose attributes are sent.
-		e.queue.Add(queue.Item{Kind: queue.Path, Path: p}, now)
-		owed = true
+		e.queue.Backdate(p, g.origin.since)
 	}
 	if len(names) == 0 {
 		return nil, false

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"slices"
 	"time"
 
 	"github.com/syncd/syncd/internal/rsync"
@@ -33,6 +32,7 @@ func (e *Engine) nextPrune() (pruneJob, bool) {
 		e.prunes[i] = e.prunes[0] // those that could not be locked stay in front
 		e.prunes[0] = pruneJob{}
 		e.prunes = e.prunes[1:]
+		e.locked[p.path] = p
 		e.roundTaken++
 		e.pruneLists++
 		return p, true
@@ -96,14 +96,8 @@ func (e *Engine) resizeRound(began, now time.Time) {
 func (e *Engine) unlock(clears []pruneJob) {
 	for _, p := range clears {
 		e.queue.Unlock(p.path)
+		delete(e.locked, p.path)
 	}
-}
-
-// pruning reports whether a directory is still to be pruned, or being pruned: it is locked from its listing to the end of
-// the session. What could not be pruned then is waited for by nobody.
-func (e *Engine) pruning() bool {
-	return len(e.prunes) > 0 || e.queue.Counts().Locks > 0 ||
-		slices.ContainsFunc(e.delayed, func(d delayed) bool { return d.prunes != nil && !d.kept })
 }
 
 // settlePrune takes what became of a session that pruned to its end, or was refused something. unseen are the directories

@@ -96,7 +96,7 @@ func (f *follower) prune(t *testing.T, extra string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.ask(context.Background(), func() { f.prunes = append(f.prunes, pruneJob{"d", root}) }); err != nil {
+	if err := f.ask(context.Background(), func() { f.prunes = append(f.prunes, pruneJob{"d", root, origin{pass: true}}) }); err != nil {
 		t.Fatal(err)
 	}
 }

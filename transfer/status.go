@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/syncd/syncd/internal/queue"
@@ -78,7 +77,7 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 			Queue: e.queue.Counts(), Sessions: e.running[0] + e.running[1], Most: e.sessions,
 			BytesLive: e.counters.live.Load(), Held: e.heldNow(), Undeleted: e.left.since(),
 		}
-		s.Oldest, _ = e.queue.Oldest()
+		s.Oldest = e.oldest()
 		for p, f := range e.queue.Failing() {
 			if len(s.Failing) < maxFailing {
 				s.Failing = append(s.Failing, Failing{p, f})
@@ -86,18 +85,6 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 		}
 	})
 	return s, err
-}
-
-// passing reports whether a pass is under way, or about to begin: a tree that is queued as a change is neither seen by
-// Trees before it is taken nor in work before it is listed. What is gone here goes there at its very end.
-func (e *Engine) passing() bool {
-	if e.queue.Trees() > 0 || e.listing > 0 || len(e.trees) > 0 || len(e.work) > 0 || e.queue.Bulk() > 0 || e.pruning() ||
-		e.moves.underWay() || e.gathering.holds() {
-		return true
-	}
-	return slices.ContainsFunc(e.queue.Why("."), func(c queue.Cover) bool {
-		return c.Kind == queue.Tree && (c.State != queue.Waiting || c.Failure == nil)
-	})
 }
 
 // Pause stops handing out work, or begins again. Sessions that run go on to their end, and changes are still gathered.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -19,20 +20,30 @@ type frame[C any] struct {
 	parent C
 	dir    string
 	names  []string
-	live   bool
+	live   bool  // of a live Tree
+	since  int64 // of that
+	pass   bool  // of a Tree of everything
 	aside  int64 // when it was set aside first; zero: never
 }
 
 // AddTree queues everything at and below p for the bulk pass.
 func (q *Queue[C]) AddTree(p string, parent C) {
-	q.push(frame[C]{parent: parent, dir: path.Dir(p), names: []string{path.Base(p)}})
+	q.push(frame[C]{parent: parent, dir: path.Dir(p), names: []string{path.Base(p)}, pass: true})
 }
 
 func (q *Queue[C]) push(f frame[C]) {
 	if len(f.names) > 0 {
-		q.trees += len(f.names)
+		q.unvisited(&f, len(f.names))
 		s := q.stackOf(f.live)
 		*s = append(*s, f)
+	}
+}
+
+// unvisited counts n names more of f, or less.
+func (q *Queue[C]) unvisited(f *frame[C], n int) {
+	q.trees += n
+	if f.pass {
+		q.pass += n
 	}
 }
 
@@ -63,6 +74,9 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 	p := Join(f.dir, f.names[0])
 	n, exact := q.root.find(p)
 	if over := q.coveredBy(Item{Tree, p}); over != nil {
+		if f.live {
+			q.inherit(over, f.since)
+		}
 		if exact && over == n {
 			q.shift(s, 1)
 		} else {
@@ -87,15 +101,18 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 			aside.aside = max(q.now, 1)
 		}
 		q.shift(s, count)
-		q.trees += count
+		q.unvisited(&aside, count)
 		q.blocked[at] = append(q.blocked[at], aside)
 		return Task[C]{}, false
 	}
 	t := Task[C]{Item: Item{Tree, p}, Parent: f.parent}
-	liveTree := f.live
+	taken := flight{kind: Tree, class: bulk, since: q.now, ageless: !f.live, fromLive: f.live, pass: f.pass}
+	if f.live {
+		taken.since = f.since
+	}
 	q.shift(s, 1)
 	n = q.root.reach(p)
-	q.launch(n, &flight{kind: Tree, class: bulk, since: q.now, ageless: true, fromLive: liveTree})
+	q.launch(n, &taken)
 	return t, true
 }
 
@@ -103,7 +120,7 @@ func (q *Queue[C]) takeFrom(s *[]frame[C]) (Task[C], bool) {
 // was in flight all the time: a live item holds back what comes after it. It looks at all that waits.
 func (q *Queue[C]) Press(now time.Time, patience time.Duration) {
 	late := q.tick(now) - int64(patience)
-	var pressed []string
+	since := map[string]int64{}
 	for n, frames := range q.blocked {
 		frames = slices.DeleteFunc(frames, func(f frame[C]) bool {
 			p := Join(f.dir, f.names[0])
@@ -111,8 +128,10 @@ func (q *Queue[C]) Press(now time.Time, patience time.Duration) {
 			if len(f.names) > 1 || p != n.path || f.aside > late {
 				return false
 			}
-			pressed = append(pressed, p)
-			q.trees--
+			if since[p] = q.now; f.live {
+				since[p] = f.since
+			}
+			q.unvisited(&f, -1)
 			return true
 		})
 		if len(frames) == 0 {
@@ -121,8 +140,12 @@ func (q *Queue[C]) Press(now time.Time, patience time.Duration) {
 			q.blocked[n] = frames
 		}
 	}
-	for _, p := range pressed {
-		q.Add(Item{Tree, p}, now)
+	for _, p := range slices.Sorted(maps.Keys(since)) {
+		it := Item{Tree, p}
+		q.Add(it, now)
+		if over := q.coveredBy(it); over != nil {
+			q.inherit(over, since[p])
+		}
 	}
 }
 
@@ -131,7 +154,7 @@ func (q *Queue[C]) shift(s *[]frame[C], count int) {
 	last := len(*s) - 1
 	f := &(*s)[last]
 	f.names = f.names[count:]
-	q.trees -= count
+	q.unvisited(f, -count)
 	if len(f.names) == 0 {
 		*f = frame[C]{}
 		*s = (*s)[:last]
@@ -146,7 +169,7 @@ func (q *Queue[C]) unblock(n *node) {
 	}
 	delete(q.blocked, n)
 	for i := len(frames) - 1; i >= 0; i-- {
-		q.trees -= len(frames[i].names)
+		q.unvisited(&frames[i], -len(frames[i].names))
 		q.push(frames[i])
 	}
 }
@@ -158,13 +181,27 @@ func (q *Queue[C]) Expand(p string, parent C, children []string) {
 	if n == nil {
 		return
 	}
-	n.busy.kind = Dir
+	f := n.busy
+	if p == "." && f.kind == Tree && !f.pass {
+		f.pass = true
+		q.pass++
+	}
+	f.kind = Dir
 	q.release(n)
-	q.push(frame[C]{parent: parent, dir: p, names: children, live: n.busy.class == live || n.busy.fromLive})
+	q.push(frame[C]{
+		parent: parent, dir: p, names: children, live: f.class == live || f.fromLive, since: f.since, pass: f.pass,
+	})
 }
 
 // Trees returns the number of directories known and not yet visited.
 func (q *Queue[C]) Trees() int { return q.trees }
 
-// Bulk returns the number of items in flight that TakeTree returned, or that were detached from one.
-func (q *Queue[C]) Bulk() int { return q.ageless }
+// Pass returns how much of passes is left: directories known and not yet visited, and what is in flight of them. A pass
+// is the bulk pass, or what a live Tree of everything is expanded to.
+func (q *Queue[C]) Pass() int { return q.pass }
+
+// OfPass reports whether what is in flight at p is a part of a pass.
+func (q *Queue[C]) OfPass(p string) bool {
+	n := q.flying(p)
+	return n != nil && n.busy.pass
+}

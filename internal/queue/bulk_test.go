@@ -124,28 +124,127 @@ func TestOnlyTheTreeInTheWayIsSetAside(t *testing.T) {
 	}
 }
 
-func TestBulkCountsWhatIsInFlightOfThePass(t *testing.T) {
+func TestPassCountsWhatIsLeftOfIt(t *testing.T) {
 	q := New[int](backoff)
-	q.AddTree("d", 0)
 	want := func(n int) {
 		t.Helper()
-		if got := q.Bulk(); got != n {
-			t.Errorf("%d of the pass are in flight, want %d", got, n)
+		if got := q.Pass(); got != n {
+			t.Errorf("%d of the pass are left, want %d", got, n)
 		}
 	}
-	want(0)
 	addPaths(q, start, "e")
 	takeAll(q, start)
 	want(0)
+	q.AddTree("d", 0)
+	want(1)
 	q.TakeTree()
 	want(1)
-	q.Expand("d", 0, nil)
+	q.Expand("d", 0, []string{"x", "y"})
 	q.Detach("d/big")
-	want(2)
+	want(4)
 	q.Done("d")
-	want(1)
+	want(3)
 	q.Retry("d/big", errors.New("refused"), start)
+	want(2)
+	q.TakeTree()
+	want(2)
+	if !q.OfPass("d/x") || q.OfPass("d/y") || q.OfPass("e") {
+		t.Error("not just d/x is in flight of the pass")
+	}
+	q.Add(Item{Tree, "new"}, start)
+	expect(t, "taken", takeAll(q, start), "Tree new")
+	q.Expand("new", 0, []string{"z"})
+	want(2)
+	q.Done("new")
+	q.Done("d/x")
+	q.Done("e")
+	q.Add(Item{Tree, "new"}, start) // also for z
+	for _, ok := q.TakeTree(); ok; _, ok = q.TakeTree() {
+	}
+	want(1)
+	q.Done("d/y")
 	want(0)
+}
+
+func TestLiveTreeOfEverythingIsAPass(t *testing.T) {
+	q := New[int](backoff)
+	q.Add(Item{Tree, "."}, start)
+	expect(t, "taken", takeAll(q, start), "Tree .")
+	q.Expand(".", 0, []string{"x"})
+	if got := q.Pass(); got != 2 {
+		t.Errorf("%d of the pass are left", got)
+	}
+	q.Done(".")
+	q.TakeTree()
+	q.Expand("x", 0, []string{"y"})
+	q.Done("x")
+	if got := q.Pass(); got != 1 {
+		t.Errorf("%d of the pass are left", got)
+	}
+}
+
+// What a live Tree is expanded to is as old as the Tree until it is done, whatever becomes of it.
+func TestExpansionKeepsTheAgeOfItsTree(t *testing.T) {
+	q := New[int](Backoff{})
+	want := func(what string, at int) {
+		t.Helper()
+		if got, _ := q.Oldest(); !got.Equal(after(time.Duration(at))) {
+			t.Errorf("%s: the oldest change is of %v", what, got)
+		}
+	}
+	q.AddTree("bulk", 0)
+	q.Add(Item{Tree, "d"}, after(1))
+	expect(t, "taken", takeAll(q, after(2)), "Tree d")
+	addPaths(q, after(3), "d/busy/f", "later")
+	expect(t, "taken", takeAll(q, after(3)), "Path later")
+	q.Expand("d", 0, []string{"a", "b", "busy", "c"})
+	expect(t, "taken", takeAll(q, after(3)), "Path d/busy/f")
+	q.Done("d")
+	want("unvisited", 1)
+	task, _ := q.TakeTree()
+	q.Expand(task.Path, 0, []string{"x"})
+	q.Done(task.Path)
+	task, _ = q.TakeTree()
+	if task.Path != "d/a/x" || !q.Since(task.Path).Equal(after(1)) {
+		t.Errorf("took %v of %v", task, q.Since(task.Path))
+	}
+	q.Fail(task.Item, errors.New("refused"), after(4))
+	want("failed", 1)
+	expect(t, "taken", takeAll(q, after(10)), "Tree d/a/x")
+	q.Done(task.Path)
+	task, _ = q.TakeTree() // d/b
+	q.Done(task.Path)
+	want("unvisited and set aside", 1)
+	task, _ = q.TakeTree() // d/c, busy being busy
+	q.Done(task.Path)
+	want("set aside", 1)
+	q.Press(after(20), 5)
+	want("pressed", 1)
+	q.Done("d/busy/f")
+	expect(t, "taken", takeAll(q, after(20)), "Tree d/busy")
+	q.Expand("d/busy", 0, []string{"y"})
+	q.Done("d/busy")
+	q.Add(Item{Tree, "d"}, after(21))
+	want("unvisited", 1)
+	for task, ok := q.TakeTree(); ok; task, ok = q.TakeTree() {
+		q.Done(task.Path) // of the bulk pass
+	}
+	want("left to a wider one", 1)
+	takeAll(q, after(22))
+	q.Done("d")
+	want("all done but one", 4)
+	q.Backdate("later", after(2))
+	q.Backdate("later", after(3))
+	want("left of an older one", 2)
+	q.Done("later")
+	addPaths(q, after(30), "later")
+	q.Backdate("later", after(29))
+	want("the same, pending", 29)
+	takeAll(q, after(30))
+	q.Done("later")
+	if got, _ := q.Oldest(); !got.IsZero() {
+		t.Errorf("all done, and the oldest change is of %v", got)
+	}
 }
 
 // Changes that never cease below a directory do not keep the pass from it.

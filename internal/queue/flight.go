@@ -107,8 +107,8 @@ func (q *Queue[C]) launch(n *node, f *flight) {
 	f.seq, f.began = q.seq, q.now
 	n.busy = f
 	n.fly(f.class, 1)
-	if f.ageless {
-		q.ageless++
+	if f.pass {
+		q.pass++
 	}
 	if f.kind == locked {
 		q.locks++
@@ -122,8 +122,8 @@ func (q *Queue[C]) land(n *node) {
 	f := n.busy
 	n.busy = nil
 	n.fly(f.class, -1)
-	if f.ageless {
-		q.ageless--
+	if f.pass {
+		q.pass--
 	}
 	if f.kind == locked {
 		q.locks--
@@ -151,12 +151,27 @@ func (q *Queue[C]) flying(p string) *node {
 }
 
 // Since returns when the change was first seen that the item in flight at p stands for, or the oldest of those that it
-// swallowed. It is zero for bulk, and if nothing is in flight there.
+// swallowed, or the Tree that was expanded to it. It is zero for the bulk pass, and if nothing is in flight there.
 func (q *Queue[C]) Since(p string) time.Time {
 	if n := q.flying(p); n != nil && !n.busy.ageless {
 		return q.time(n.busy.since)
 	}
 	return time.Time{}
+}
+
+// Backdate makes what is pending or in flight for p as old as since, if that is not zero: it stands for work that was
+// found to be left of an older item.
+func (q *Queue[C]) Backdate(p string, since time.Time) {
+	if since.IsZero() {
+		return
+	}
+	at := q.clock(since)
+	if n := q.flying(p); n != nil {
+		n.busy.since = min(n.busy.since, at)
+	}
+	if n := q.coveredBy(Item{Path, p}); n != nil {
+		q.inherit(n, at)
+	}
 }
 
 // Lock keeps every item at or below p out of flight until Unlock, for pruning. It fails, and does nothing, while
@@ -217,7 +232,7 @@ func (q *Queue[C]) Detach(p string) bool {
 		return false
 	}
 	from := n.up.busy
-	q.launch(n, &flight{kind: Path, class: from.class, since: from.since, ageless: from.ageless})
+	q.launch(n, &flight{kind: Path, class: from.class, since: from.since, ageless: from.ageless, pass: from.pass})
 	n.busy.seq, n.busy.began = from.seq, from.began
 	return true
 }

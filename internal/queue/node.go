@@ -34,13 +34,14 @@ const (
 
 // A flight is what is in flight at a node.
 type flight struct {
-	kind  Kind
-	class class
-	since int64  // of the item
-	began int64  // time of being taken
-	seq   uint64 // number of the last Add before it was taken
-	// ageless: came from TakeTree, which knows no age. fromLive: of a live Tree; its expansion goes before the pass.
-	ageless, fromLive bool
+	kind     Kind
+	class    class
+	since    int64  // of the item
+	began    int64  // time of being taken
+	seq      uint64 // number of the last Add before it was taken
+	ageless  bool   // of the bulk pass
+	fromLive bool   // of a live Tree: what it expands to goes before the bulk pass
+	pass     bool   // of a Tree of everything
 }
 
 // locked is the kind of a flight that is no item: an exclusive lock.

@@ -109,8 +109,8 @@ type Queue[C any] struct {
 	waits     int // of pending: for TakePath
 	flights   [classes]int
 	locks     int
-	ageless   int // of flights
 	trees     int // names in stacks and blocked
+	pass      int // of trees, and of flights
 	stats     Stats
 }
 

@@ -70,7 +70,8 @@ func (q *Queue[C]) Failing() iter.Seq2[string, Failure] {
 }
 
 // Oldest returns when the oldest change was seen that is not acknowledged yet, pending or in flight, and when what fails
-// first failed; zero if there is none. Bulk has no age. It looks at all that is pending.
+// first failed; zero if there is none. The bulk pass has no age; what a live Tree is expanded to has that of the Tree. It
+// looks at all that is pending.
 func (q *Queue[C]) Oldest() (unacknowledged, failing time.Time) {
 	const none = int64(^uint64(0) >> 1)
 	change, failure := none, none
@@ -88,6 +89,16 @@ func (q *Queue[C]) Oldest() (unacknowledged, failing time.Time) {
 		})
 	}
 	visit(q.root)
+	for _, f := range q.stacks[0] {
+		change = min(change, f.since)
+	}
+	for _, frames := range q.blocked {
+		for _, f := range frames {
+			if f.live {
+				change = min(change, f.since)
+			}
+		}
+	}
 	for _, n := range q.failing {
 		failure = min(failure, n.hold.since)
 	}
