@@ -185,7 +185,7 @@ func (x *exchange) settle(r *Report) {
 		case e.Mode == 0 && r.LimitHit:
 			res.State, res.Err = Skipped, errLimit
 		case acks && acknowledged(e):
-			if x.said.acked[n] {
+			if x.said.acked[n] && (r.Complete || !x.attributesToCome(place)) {
 				res.State = Acked
 			}
 		case fine:
@@ -194,6 +194,13 @@ func (x *exchange) settle(r *Report) {
 	}
 	x.spreadChange(r.Complete)
 	x.doubtLinks()
+}
+
+// attributesToCome reports whether an entry may be acknowledged before it has its extended attributes. What needs no data
+// is acknowledged by the process that compares, and gets its attributes from the one that receives, perhaps with values
+// that it has still to ask for: a session that breaks in between leaves it without.
+func (x *exchange) attributesToCome(place int32) bool {
+	return x.opts.Xattrs && x.asked[place]&askedSent == 0
 }
 
 // acknowledged reports whether a server acknowledges entries like this (9.1).

@@ -258,3 +258,24 @@ func TestXattrViolations(t *testing.T) {
 	}
 	checkGoroutines(t)
 }
+
+// A server that dies after it has acknowledged an entry that needs no data may not have set its attributes.
+func TestAcknowledgedWithoutAttributes(t *testing.T) {
+	const setup = "@RSYNCD: 32.0 md5\n@RSYNCD: OK\n\x81\xfe\x06xxh128\x01\x00\x00\x00"
+	for xattrs, want := range map[bool]rsync.State{false: rsync.Acked, true: rsync.Pending} {
+		p := newPlayer([]byte(setup+message(100, "\x00\x00\x00\x00")), 32)
+		p.over = true // after that
+		d := &rsync.Dialer{Dest: rsync.Dest{Kind: rsync.Daemon, Host: "h", Module: "m"},
+			Dial: func(context.Context) (io.ReadWriteCloser, error) { return p, nil }}
+		o := archive()
+		o.Xattrs, o.Acks = xattrs, true
+		s, err := d.Connect(t.Context(), o)
+		must(t, err)
+		b := fakeBatch(func(string) (rsync.File, error) { return fake(""), nil }, "f")
+		p.arm()
+		r, err := s.Send(t.Context(), b)
+		if err == nil || r.Results[0].State != want {
+			t.Errorf("with attributes %v: %v, %v, want %v", xattrs, r.Results[0].State, err, want)
+		}
+	}
+}
