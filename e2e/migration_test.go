@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,18 +24,17 @@ import (
 	"github.com/syncd/syncd/internal/treetest"
 )
 
-// An application writes into one directory, by several writers that meet, until a hook freezes it. It does what programs
-// do to their data; what anybody may do to a tree is the business of TestChurn.
+// An application writes by several writers until a hook freezes it.
 type application struct {
 	marks   string // where hooks leave word
 	writers int
 	done    sync.WaitGroup
 }
 
-// serve starts it; quit ends it.
-func (a *application) serve(dir string, rngs []*rand.Rand, quit <-chan struct{}) {
-	a.writers = len(rngs)
-	for w, rng := range rngs {
+// serve starts it, each writer with one of works; quit ends it.
+func (a *application) serve(works []func(), quit <-chan struct{}) {
+	a.writers = len(works)
+	for w, work := range works {
 		stopped := filepath.Join(a.marks, fmt.Sprint("stopped", w))
 		a.done.Go(func() {
 			tick := time.NewTicker(40 * time.Millisecond)
@@ -49,17 +49,17 @@ func (a *application) serve(dir string, rngs []*rand.Rand, quit <-chan struct{})
 					os.WriteFile(stopped, nil, 0o600)
 					continue
 				}
-				work(dir, rng)
+				work()
 			}
 		})
 	}
 }
 
-// appDirs are the directories of an application. The pass waits for each until nothing in it is being sent: of fewer, some
-// would be busy all the time on a slow machine.
-const appDirs = 40
+// appDirs are the directories of programs: so few that something in each is being sent all the time.
+const appDirs = 6
 
-// work does one thing to one of few files in one directory. That it cannot be done at times is no failure.
+// work does what programs do to their data: one thing to one of few files in one directory. That it cannot be done at
+// times is no failure.
 func work(dir string, rng *rand.Rand) {
 	name := func() string {
 		return filepath.Join(dir, fmt.Sprint("app", rng.IntN(appDirs)), fmt.Sprint("f", rng.IntN(30)))
@@ -149,8 +149,17 @@ func TestMigration(t *testing.T) {
 	s.options.Ignore &^= treetest.Xattrs | treetest.HardLinks
 	a := &application{marks: filepath.Join(dir, "marks")}
 	must(t, os.Mkdir(a.marks, 0o755))
+	// Some do what programs do, and some what anybody may do to a tree.
+	shared := newCrowd(t, filepath.Join(src, "shared"), filepath.Join(dir, "outside"), false)
+	shared.ops = append(slices.Clone(crowdOps), attrOps...)
+	shared.act(random(7), 200)
+	var works []func()
+	for w := range uint64(2) {
+		rng, own := random(20+w), random(30+w)
+		works = append(works, func() { work(src, rng) }, func() { shared.act(own, 1) })
+	}
 	quit := make(chan struct{})
-	a.serve(src, []*rand.Rand{random(2), random(3)}, quit)
+	a.serve(works, quit)
 	defer a.done.Wait()
 	stop := sync.OnceFunc(func() { close(quit) })
 	defer stop()
