@@ -1,8 +1,10 @@
 package transfer
 
 import (
+	"errors"
 	"time"
 
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 )
 
@@ -135,6 +137,26 @@ func (l leftovers) note(p string, left bool, now time.Time) {
 	} else if !was {
 		l[p] = now
 	}
+}
+
+// errLeft is why a directory is a leftover. The server's words are in the log.
+var errLeft = errors.New("the destination did not delete, or could not look for, what is gone here")
+
+// leftovers are these directories as what fails.
+func (e *Engine) leftovers() []Failing {
+	due := map[string]time.Time{}
+	for _, d := range e.delayed {
+		for _, p := range d.prunes {
+			due[p.path] = d.due
+		}
+	}
+	all := make([]Failing, 0, len(e.left))
+	for p, since := range e.left {
+		all = append(all, Failing{p, queue.Failure{
+			Item: queue.Item{Kind: queue.Dir, Path: p}, Reason: errLeft, Attempts: 1, Since: since, Due: due[p],
+		}})
+	}
+	return all
 }
 
 // since is when the first of them was refused; zero: there is none.

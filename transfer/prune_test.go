@@ -182,6 +182,9 @@ func TestRefusedDeletionIsKnown(t *testing.T) {
 	f.prune(t, filepath.Join(dir, "extra"))
 	waitFor(t, func() bool { s := f.now(t); return !s.Passing && !s.Undeleted.IsZero() })
 	since := f.now(t).Undeleted
+	if s := f.now(t); len(s.Failing) != 1 || s.Failing[0].Path != "d" || s.Queue.Failing != 1 {
+		t.Errorf("failing: %v of %d", s.Failing, s.Queue.Failing)
+	}
 	sessions := f.counters.sessions.Load()
 	f.pruneNow(t)
 	waitFor(t, func() bool { return f.counters.sessions.Load() > sessions && !f.now(t).Passing })

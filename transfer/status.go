@@ -83,6 +83,12 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 				s.Failing = append(s.Failing, Failing{p, f})
 			}
 		}
+		s.Queue.Failing += len(e.left)
+		for _, f := range e.leftovers() {
+			if len(s.Failing) < maxFailing {
+				s.Failing = append(s.Failing, f)
+			}
+		}
 	})
 	return s, err
 }

@@ -102,6 +102,9 @@ func (m *machine) settle(ctx context.Context) error {
 		return fmt.Errorf("settling: %w", err)
 	}
 	m.r.Settled = &s
+	for _, words := range s.Lost {
+		m.warn("%s", words)
+	}
 	if failing := max(s.Failing, int64(len(s.Failed))); failing > 0 {
 		return fmt.Errorf("%s could not be sent%s", plural(failing, "path"), first(s.Failed))
 	}

@@ -97,6 +97,8 @@ type Settled struct {
 	Failing int64     `json:"failing"` // all that failed; Failed has the first of them
 	// Catalogue says that they were compared with what the destination is known to have, and not with what it said now.
 	Catalogue bool `json:"catalogue"`
+	// Lost is what the destination does not keep, in words: a report that says "equal" is but for that.
+	Lost []string `json:"lost,omitempty"`
 }
 
 // Verified is what the verification found. Only Complete says that there is no more.

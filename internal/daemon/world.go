@@ -176,6 +176,9 @@ func (w *world) Settle(ctx context.Context) (cutover.Settled, error) {
 		Failed: failing(snap),
 	}
 	s.Failing = int64(len(s.Failed))
+	if k, tried := e.Kept(); tried {
+		s.Lost = k.Losses
+	}
 	if known {
 		w.census = &c
 		s.Entries, s.Catalogue = c.Entries, true
