@@ -104,7 +104,6 @@ type delayed struct {
 	due    time.Time
 	b      *batch
 	prunes []pruneJob
-	kept   bool // prunes: they could not be pruned when it was their turn
 }
 
 // A pruneJob is a directory in which what is gone here is to be deleted.

@@ -169,13 +169,10 @@ func (e *Engine) addSelf(b *batch, l listed, as flist.DirKind) {
 // addPrune puts a directory, listed anew, into the batch that clears directories of what is not here.
 func (e *Engine) addPrune(l listed) {
 	if l.vanished || l.err != nil || len(l.failed) > 0 {
-		job := []pruneJob{e.locked[l.path]}
-		e.unlock(job)
+		job := e.locked[l.path]
+		e.unlock([]pruneJob{job})
 		e.guard.letPrune(l.path)
-		e.left.note(l.path, !l.vanished, time.Now())
-		if e.following && !l.vanished {
-			e.pruneLater(job)
-		}
+		e.left.note(job, e.following && !l.vanished, false, time.Now())
 		// No longer known completely, so nothing is deleted. Why was reported, or will be by its parent.
 		return
 	}

@@ -142,7 +142,7 @@ func (e *Engine) quiet() bool {
 
 // idle reports whether the pass is at its end.
 func (e *Engine) idle() bool {
-	return e.quiet() && !e.moves.underWay() && len(e.prunes) == 0 && e.clearing == nil && e.queue.Empty()
+	return e.quiet() && e.left.since().IsZero() && !e.moves.underWay() && len(e.prunes) == 0 && e.clearing == nil && e.queue.Empty()
 }
 
 // wake moves what was waiting for its time to the ready batches.
@@ -150,6 +150,7 @@ func (e *Engine) wake(now time.Time) {
 	if now.After(e.fewerUntil) {
 		e.sessions = e.most
 	}
+	e.prunes = append(e.prunes, e.left.take(now)...)
 	e.delayed = slices.DeleteFunc(e.delayed, func(d delayed) bool {
 		if d.due.After(now) {
 			return false
@@ -188,6 +189,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 	}
 	if o := &e.outage; !o.since.IsZero() && (due.IsZero() || o.probe.Before(due)) {
 		due = o.probe
+	}
+	if t := e.left.next(); !t.IsZero() && (due.IsZero() || t.Before(due)) {
+		due = t
 	}
 	if t := e.lost.due; !t.IsZero() && (due.IsZero() || t.Before(due)) {
 		due = t

@@ -45,7 +45,7 @@ func (e *Engine) unqueued() iter.Seq[origin] {
 		}
 		for _, d := range e.delayed {
 			for _, p := range d.prunes {
-				if !d.kept && !yield(p.origin) {
+				if !yield(p.origin) {
 					return
 				}
 			}

@@ -1,10 +1,10 @@
 package transfer
 
 import (
-	"errors"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 )
 
@@ -108,63 +108,30 @@ func (e *Engine) settlePrune(b *batch, r *rsync.Report, refused bool, unseen map
 	if !r.Complete && len(r.DeleteErrors) == 0 {
 		return
 	}
-	var again []pruneJob
+	in := refusedIn(b.clears, r.DeleteErrors)
 	for _, p := range b.clears {
 		e.guard.letPrune(p.path)
-		e.left.note(p.path, refused || unseen[p.path], time.Now())
-		if len(r.DeleteErrors) > 0 || unseen[p.path] {
-			again = append(again, p)
+		e.left.note(p, refused && in[p.path] || unseen[p.path], in[p.path], time.Now())
+	}
+}
+
+// refusedIn are the directories in which the server refused to delete something: those whose names are in its words, or
+// all, if none is.
+func refusedIn(dirs []pruneJob, words []string) map[string]bool {
+	in := map[string]bool{}
+	if len(words) == 0 {
+		return in
+	}
+	for _, p := range dirs {
+		in[p.path] = p.path == "." || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, p.path+"/") })
+	}
+	for _, named := range in {
+		if named {
+			return in
 		}
 	}
-	e.pruneLater(again)
-}
-
-// pruneLater has directories pruned some time later that could not be pruned now.
-func (e *Engine) pruneLater(jobs []pruneJob) {
-	if len(jobs) > 0 {
-		e.delayed = append(e.delayed, delayed{due: time.Now().Add(undeletedFor), prunes: jobs, kept: true})
+	for p := range in {
+		in[p] = true
 	}
-}
-
-// leftovers has the directories in which something may be left that is gone here, though they were to be pruned, and since
-// when. They are tried again, so none stays here for good.
-type leftovers map[string]time.Time
-
-// note notes how pruning a directory ended.
-func (l leftovers) note(p string, left bool, now time.Time) {
-	if _, was := l[p]; !left {
-		delete(l, p)
-	} else if !was {
-		l[p] = now
-	}
-}
-
-// errLeft is why a directory is a leftover. The server's words are in the log.
-var errLeft = errors.New("the destination did not delete, or could not look for, what is gone here")
-
-// leftovers are these directories as what fails.
-func (e *Engine) leftovers() []Failing {
-	due := map[string]time.Time{}
-	for _, d := range e.delayed {
-		for _, p := range d.prunes {
-			due[p.path] = d.due
-		}
-	}
-	all := make([]Failing, 0, len(e.left))
-	for p, since := range e.left {
-		all = append(all, Failing{p, queue.Failure{
-			Item: queue.Item{Kind: queue.Dir, Path: p}, Reason: errLeft, Attempts: 1, Since: since, Due: due[p],
-		}})
-	}
-	return all
-}
-
-// since is when the first of them was refused; zero: there is none.
-func (l leftovers) since() (first time.Time) {
-	for _, t := range l {
-		if first.IsZero() || t.Before(first) {
-			first = t
-		}
-	}
-	return first
+	return in
 }

@@ -105,8 +105,9 @@ func (f *follower) prune(t *testing.T, extra string) {
 func (f *follower) pruneNow(t *testing.T) {
 	t.Helper()
 	if err := f.ask(context.Background(), func() {
-		for i := range f.delayed {
-			f.delayed[i].due = time.Now()
+		for p, left := range f.left {
+			left.due = time.Now()
+			f.left[p] = left
 		}
 	}); err != nil {
 		t.Fatal(err)
@@ -182,6 +183,7 @@ func TestRefusedDeletionIsKnown(t *testing.T) {
 	f.prune(t, filepath.Join(dir, "extra"))
 	waitFor(t, func() bool { s := f.now(t); return !s.Passing && !s.Undeleted.IsZero() })
 	since := f.now(t).Undeleted
+	waitFor(t, func() bool { return len(f.now(t).Failing) > 0 })
 	if s := f.now(t); len(s.Failing) != 1 || s.Failing[0].Path != "d" || s.Queue.Failing != 1 {
 		t.Errorf("failing: %v of %d", s.Failing, s.Queue.Failing)
 	}

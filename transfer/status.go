@@ -83,8 +83,9 @@ func (e *Engine) Snapshot(ctx context.Context) (s Snapshot, err error) {
 				s.Failing = append(s.Failing, Failing{p, f})
 			}
 		}
-		s.Queue.Failing += len(e.left)
-		for _, f := range e.leftovers() {
+		left := e.left.failing()
+		s.Queue.Failing += len(left)
+		for _, f := range left {
 			if len(s.Failing) < maxFailing {
 				s.Failing = append(s.Failing, f)
 			}
@@ -103,6 +104,11 @@ func (e *Engine) Why(ctx context.Context, p string) (covers []queue.Cover, err e
 	err = e.ask(ctx, func() {
 		e.receive(time.Now())
 		covers = e.queue.Why(p)
+		if f, ok := e.left.above(p); ok {
+			covers = append(covers, queue.Cover{
+				Item: queue.Item{Kind: queue.Dir, Path: f.job.path}, State: queue.Waiting, Since: f.since, Due: f.due,
+			})
+		}
 	})
 	return covers, err
 }

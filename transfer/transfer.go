@@ -146,9 +146,6 @@ const (
 	// How long connections that are at their end may take when the engine ends.
 	reapGrace = time.Second
 
-	// How long it takes until what could not be deleted is tried again, while following.
-	undeletedFor = time.Minute
-
 	// How often in a row sessions may fail without one entry becoming acknowledged before the pass gives up.
 	sessionTries = 7
 
