@@ -69,7 +69,11 @@ func (e *Engine) primeForever(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err == nil || errors.Is(err, scan.ErrRootChanged) {
+		if err == nil {
+			_ = e.ask(ctx, e.trouble.over) // unless ctx ended meanwhile
+			return nil
+		}
+		if errors.Is(err, scan.ErrRootChanged) {
 			return err
 		}
 		e.tell.note(err.Error())

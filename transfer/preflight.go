@@ -149,7 +149,7 @@ func (e *Engine) removeProbe(ctx context.Context, s *specimens, o rsync.Options)
 	return nil
 }
 
-// probeSession runs a session that the work does not depend on, a few times if it breaks.
+// probeSession runs a session that the work does not depend on, in a single pass a few times if it breaks.
 func (e *Engine) probeSession(ctx context.Context, entries []flist.Entry, o rsync.Options) (*rsync.Report, error) {
 	b := &rsync.Batch{
 		Entries: entries, Open: func(int) (rsync.File, error) { return nothingInside{}, nil },
@@ -157,9 +157,11 @@ func (e *Engine) probeSession(ctx context.Context, entries []flist.Entry, o rsyn
 	}
 	for try := 1; ; try++ {
 		report, err := e.dest.Send(ctx, b, o)
-		switch kindOf(err) {
+		switch kind := kindOf(err); kind {
 		case rsync.KindBusy, rsync.KindLost, rsync.KindTimeout, rsync.KindDial, rsync.KindServer, rsync.KindShell:
-			if try < sessionTries && sleep(ctx, e.cfg.tuning.sessionBackoff.Delay(try)) == nil {
+			// While following, who awaits the destination says so, and begins anew.
+			again := kind == rsync.KindBusy || !e.following
+			if again && try < sessionTries && sleep(ctx, e.cfg.tuning.sessionBackoff.Delay(try)) == nil {
 				continue
 			}
 		}
