@@ -1,3 +1,5 @@
+//go:build clock
+
 package e2e
 
 import (
@@ -15,11 +17,8 @@ import (
 )
 
 // The clock of the source is set forward and back under a service that follows changes, and while it is down. It is that
-// of the whole machine, so this runs alone, and only if asked for.
+// of the whole machine, on which nothing else may run meanwhile: make clock.
 func TestClockJumps(t *testing.T) {
-	if os.Getenv("SYNCD_CLOCK") == "" {
-		t.Skip("sets this machine's clock; SYNCD_CLOCK=1 runs it")
-	}
 	need.Root(t)
 	dir := t.TempDir()
 	src, module := filepath.Join(dir, "src"), filepath.Join(dir, "module")
