@@ -34,8 +34,8 @@ func (e *Engine) add(l listed) {
 		visited[queue.Join(l.path, name)] = struct{}{}
 	}
 	e.report(l, visited)
-	e.seeLinks(l.children, false)
-	e.seeLinks(l.linked, false)
+	e.seeLinks(l.children, false, false)
+	e.seeLinks(l.linked, false, false)
 	held := e.joinListed(&l)
 	held = e.moveListed(&l) || held
 	if e.cfg.Delete && l.err == nil {

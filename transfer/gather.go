@@ -257,17 +257,13 @@ func (e *Engine) assemble(g *group, now time.Time) (names []string, owed bool) {
 func (e *Engine) otherNames(g *group) []string {
 	var others []string
 	l := e.links.inodes[g.at]
-	see := func(p string) bool {
-		st, _, err := e.cfg.Root.Stat(p)
-		return err == nil && link{st.Dev, st.Ino} == g.at
-	}
 	seen := len(g.names)
 	if l != nil {
 		for p := range l.names {
 			if _, ok := g.names[p]; ok {
 				continue
 			}
-			if !see(p) {
+			if !e.isAt(p, g.at) {
 				delete(l.names, p)
 				continue
 			}
@@ -281,7 +277,7 @@ func (e *Engine) otherNames(g *group) []string {
 	e.ledger.ask(func(s *catalogue.Store) error {
 		paths, err := s.Paths(g.at.ino)
 		for _, p := range paths {
-			if _, ok := g.names[p]; ok || l != nil && l.has(p) || !see(p) {
+			if _, ok := g.names[p]; ok || l != nil && l.has(p) || !e.isAt(p, g.at) {
 				continue
 			}
 			others = append(others, p)

@@ -28,7 +28,8 @@ type linkIndex struct {
 }
 
 type linked struct {
-	ctime    int64 // of the state whose change all names know of, nanoseconds
+	ctime    int64  // of the state whose change all names know of, nanoseconds
+	nlink    uint64 // in that state
 	names    map[string]struct{}
 	searched bool
 }
@@ -41,34 +42,48 @@ func newLinkIndex() linkIndex {
 }
 
 // see notes that c is a name of its inode; live tells that it changed, and was not just listed. It returns the names
-// that are not known to be looked at in the inode's newest state.
-func (x *linkIndex) see(c *child, live bool) []string {
+// that are not known to be looked at in the inode's newest state. Which names are its is asked of still.
+//
+// The looks are not told in the order in which they were taken: a batch tells of its own when its session is over.
+func (x *linkIndex) see(c *child, live bool, still func(name string) bool) []string {
 	l := x.inodes[c.link]
 	if c.nlink < 2 && l == nil || isDir(c.entry.Mode) {
 		return nil
 	}
 	ctime := c.version.Ctime
 	if l == nil {
-		l = &linked{ctime: ctime, names: map[string]struct{}{}}
+		l = &linked{ctime: ctime, nlink: c.nlink, names: map[string]struct{}{}}
 		x.inodes[c.link] = l
 	}
 	l.names[c.entry.Path] = struct{}{}
-	x.hide(c, l, live)
-	if c.nlink < 2 {
-		delete(x.inodes, c.link) // its other names are gone, and told so by events of their own
-		return nil
-	}
+	was, had := l.ctime, l.nlink
+	l.ctime, l.nlink = ctime, c.nlink
 	switch {
-	case ctime == l.ctime:
-		return nil
-	case ctime < l.ctime:
+	case ctime < was || ctime == was && c.nlink != had:
 		// Either another name was seen in a newer state, and this look at it is stale; or the clock was set back, and
 		// this state is the newest. In both cases another look at all of them tells.
-		l.ctime = ctime
 		return slices.Collect(maps.Keys(l.names))
+	case c.nlink < 2:
+		delete(x.inodes, c.link) // its other names are gone, and told so by events of their own
+		delete(x.hidden, c.link)
+		return nil
+	case ctime == was:
+		x.hide(c, l, live)
+		return nil
 	}
-	l.ctime = ctime
+	l.keep(still)
+	x.hide(c, l, live)
 	return l.others(c.entry.Path)
+}
+
+// keep forgets the names that are another inode's now. This one may be a new one, of the same number.
+func (l *linked) keep(still func(name string) bool) {
+	for name := range l.names {
+		if !still(name) {
+			delete(l.names, name)
+			l.searched = false
+		}
+	}
 }
 
 // hide notes whether names are missing.
@@ -108,23 +123,40 @@ func (l *linked) others(than string) []string {
 	return slices.DeleteFunc(slices.Collect(maps.Keys(l.names)), func(name string) bool { return name == than })
 }
 
+// has reports whether c is known to be a name of its inode.
+func (x *linkIndex) has(c *child) bool {
+	l := x.inodes[c.link]
+	return l != nil && l.has(c.entry.Path)
+}
+
 // knows reports whether an inode has, or had until it was seen last, several names.
 func (x *linkIndex) knows(l link) bool { return x.inodes[l] != nil }
 
-// seeLinks queues the other names of what changed, unless they are sent together.
-func (e *Engine) seeLinks(children []child, live bool) {
+// seeLinks queues the other names of what changed, unless they are sent together. Of what a session took along with all
+// its names that were known, sent tells: a name that comes up by it was not among them, and goes again with the others.
+func (e *Engine) seeLinks(children []child, live, sent bool) {
 	if !e.following && !e.session.HardLinks {
 		return
 	}
 	for i := range children {
-		others := e.links.see(&children[i], live)
-		if e.gathers(&children[i]) {
-			continue
+		c := &children[i]
+		unknown := !e.links.has(c)
+		again := e.links.see(c, live, func(name string) bool { return e.isAt(name, c.link) })
+		if e.gathers(c) {
+			if again = nil; sent && unknown {
+				again = []string{c.entry.Path}
+			}
 		}
-		for _, other := range others {
-			e.queue.Add(queue.Item{Kind: queue.Path, Path: other}, time.Now())
+		for _, name := range again {
+			e.queue.Add(queue.Item{Kind: queue.Path, Path: name}, time.Now())
 		}
 	}
+}
+
+// isAt reports whether p is a name of an inode now.
+func (e *Engine) isAt(p string, at link) bool {
+	st, _, err := e.cfg.Root.Stat(p)
+	return err == nil && link{st.Dev, st.Ino} == at
 }
 
 // A search for hidden names reads the names of the whole tree. It takes no more than this part of the time, and no

@@ -226,7 +226,7 @@ func (e *Engine) settleLookup(l *lookup) {
 	if l == nil {
 		return
 	}
-	e.seeLinks(l.linked, l.live)
+	e.seeLinks(l.linked, l.live, l.given.group)
 	if !l.given.group {
 		for i := range l.linked {
 			if c := &l.linked[i]; e.gathers(c) {
