@@ -191,3 +191,13 @@ func (e *Engine) conclude(s *specimens, made, asked *rsync.Report) {
 		e.tell.note(words)
 	}
 }
+
+// tellSpace says how much room there is at the destination, where that can be known: when what it keeps is tried, too.
+func (e *Engine) tellSpace(ctx context.Context) {
+	if e.session.DryRun || !e.following && e.moves.on {
+		return
+	}
+	if s, ok := e.cfg.Dialer.Space(ctx); ok {
+		e.log.Info("room at the destination", "bytes", s.Bytes, "inodes", s.Inodes)
+	}
+}

@@ -151,6 +151,7 @@ func (e *Engine) prime(ctx context.Context) error {
 			if err := e.preflight(ctx); err != nil {
 				return err
 			}
+			e.tellSpace(ctx)
 			return e.witness(ctx)
 		case kindOf(err) == rsync.KindRefused && e.cfg.NanosecondsAuto && e.session.ModifyWindow < 0:
 			// Before 3.1.3 there was no such option; whole seconds are what such a server can compare. If it was

@@ -322,3 +322,35 @@ exec `+real+` "$@"
 		t.Errorf("asked %d times", got)
 	}
 }
+
+// TestSpace asks a host by ssh, for a directory that has to be made yet.
+func TestSpace(t *testing.T) {
+	s := rsynctest.NewSSHServer(t)
+	d, _ := sharedDialer(t, s.Shell())
+	var fs syscall.Statfs_t
+	must(t, syscall.Statfs(d.Dest.Path, &fs))
+	total := int64(fs.Blocks) * fs.Bsize
+	d.Dest.Path = filepath.Join(d.Dest.Path, "it's", "to be made")
+	got, ok := d.Space(t.Context())
+	if !ok || got.Bytes <= 0 || got.Bytes > total || got.Inodes <= 0 || got.Inodes > int64(fs.Files) {
+		t.Errorf("%+v, %v; the file system has %d bytes and %d inodes", got, ok, total, fs.Files)
+	}
+	wantLogins(t, s, 1)
+}
+
+// TestSpaceUnknown asks nobody who can't answer, or who would have to ask somebody.
+func TestSpaceUnknown(t *testing.T) {
+	s := rsynctest.NewSSHServer(t)
+	for what, d := range map[string]*rsync.Dialer{
+		"daemon":                {Dest: rsync.Dest{Kind: rsync.Daemon, Host: "127.0.0.1", Port: 1, Module: "m"}},
+		"a login of its own":    shellDialer(s.Shell(), t.TempDir()),
+		"another remote shell":  {Dest: rsync.Dest{Kind: rsync.Shell, Host: "h", Path: "/"}, RemoteShell: "false", Batch: true},
+		"no host of this name":  {Dest: rsync.Dest{Kind: rsync.Shell, Host: "127.0.0.1", Path: "/"}, RemoteShell: "ssh -p 1", Batch: true},
+		"no program of a shell": {Dest: rsync.Dest{Kind: rsync.Shell, Host: "h", Path: "/"}, RemoteShell: "'", Batch: true},
+	} {
+		if got, ok := d.Space(t.Context()); ok {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	wantLogins(t, s, 0)
+}
