@@ -116,7 +116,9 @@ How it is sent:
       --compress-choice=ALGORITHM  or --zc: zstd, lz4, zlibx, zlib or none
                            (default auto: the first of these that DEST has)
       --compress-level=NUM  or --zl: 1 to 9 for zlib and zlibx (default 6), 1 to
-                           22 for zstd (default: the fastest), none for lz4
+                           22 for zstd (default: the quickest, 3 if the network
+                           or the bandwidth limit is what is waited for), none
+                           for lz4
       --skip-compress=LIST suffixes of files that go as they are: gz/jpg/mp[34]
                            (default: as rsync's)
       --new-compress, --old-compress  the same as --zc=zlibx, --zc=zlib

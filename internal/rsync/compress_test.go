@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
+	"github.com/syncd/syncd/ratelimit"
 )
 
 // prose is text as compressors like it: words of a small vocabulary.
@@ -116,6 +118,46 @@ func TestCompress(t *testing.T) {
 		})
 	})
 	checkGoroutines(t)
+}
+
+// TestCompressSlowLink saves more where the link is slow, and changes over in the middle of a session as often as it
+// takes. The server follows.
+func TestCompressSlowLink(t *testing.T) {
+	s := rsynctest.Daemon(t, rsynctest.Config{})
+	src := t.TempDir()
+	for i := range 60 {
+		write(t, filepath.Join(src, fmt.Sprint("text", i)), prose(uint64(i), 90_000))
+	}
+	sent := map[string]int64{}
+	for _, link := range []string{"fast", "slow", "changing"} {
+		limit := ratelimit.New(0)
+		if link != "fast" {
+			limit.Set(1 << 20)
+		}
+		dst := filepath.Join(s.Dir("m"), link)
+		must(t, os.Mkdir(dst, 0o755))
+		d := dialer(t, s, "m/"+link)
+		d.Wrap = func(rwc io.ReadWriteCloser) io.ReadWriteCloser { return limit.Wrap(t.Context(), rwc) }
+		o := archive()
+		o.Compress = true
+		b := treeBatch(t, src)
+		opened, open := 0, b.Open
+		b.Open = func(i int) (rsync.File, error) {
+			if opened++; link == "changing" && opened%8 == 0 {
+				limit.Set(1<<20 - limit.Limit())
+			}
+			return open(i)
+		}
+		r := send(t, d, o, b)
+		if got := states(b, r); got != "" {
+			t.Fatalf("%s: not acknowledged:\n%s", link, got)
+		}
+		sameTree(t, src, dst)
+		sent[link] = r.Stats.Sent
+	}
+	if sent["slow"] > sent["fast"]-sent["fast"]/40 {
+		t.Errorf("sent %v bytes", sent)
+	}
 }
 
 // compressOnce sends a tree and compares it with what is there then.

@@ -17,6 +17,7 @@ type conn struct {
 	heard    atomic.Int64 // when something came, nanoseconds since start
 	moved    atomic.Int64 // when something came or went
 	in, out  atomic.Int64 // bytes
+	writing  atomic.Int64 // time spent in Write, nanoseconds
 	closed   chan struct{}
 	closeOne sync.Once
 
@@ -47,11 +48,23 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write writes to the connection. After a cut it returns the cause.
 func (c *conn) Write(p []byte) (int, error) {
+	began := time.Now()
 	n, err := c.rw.Write(p)
+	c.writing.Add(int64(time.Since(began)))
 	if err != nil {
 		err = c.because(err)
 	}
 	return n, err
+}
+
+// waited returns how long what was written had to wait for the way to the other host, the network and Dialer.Wrap: not
+// for the server to take it, as far as the transport can tell.
+func (c *conn) waited() time.Duration {
+	waited := time.Duration(c.writing.Load())
+	if t, ok := c.raw.(interface{ receiverLimited() time.Duration }); ok {
+		waited -= t.receiverLimited()
+	}
+	return max(waited, 0)
 }
 
 // because replaces the error of an operation on a connection that was cut on purpose.

@@ -59,6 +59,7 @@ func newExchange(s *Session, b *Batch) *exchange {
 	x.src.x = x
 	if s.compress != compress.None {
 		x.scratch.Compress = compress.NewStream(s.w, s.compress, s.opts.CompressLevel, s.protocol)
+		x.scratch.Compress.Follow(s.conn.waited)
 	}
 	// What is written waits until the server's next request is not here yet: one flush for many small files.
 	x.r.SetBeforeBlock(func() { s.w.Flush() })

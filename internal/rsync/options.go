@@ -72,7 +72,7 @@ type Options struct {
 	Compress       bool
 	CompressChoice string // zstd, lz4, zlibx or zlib; "" = negotiate. Without effect unless Compress is set
 	// CompressLevel counts as rsync's: zlib and zlibx 1 to 9, zstd -131072 to 22, lz4 has none; 0 = the algorithm's
-	// default. What is beyond is taken for the nearest.
+	// default, which for zstd follows the connection. What is beyond is taken for the nearest.
 	CompressLevel int
 	// Incompressible holds the suffixes of files that go as they are; nil = [compress.DefaultSuffixes].
 	Incompressible *compress.Suffixes

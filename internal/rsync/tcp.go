@@ -44,3 +44,13 @@ func (c promptTCP) unacknowledged() (missing int, acked uint64, since time.Durat
 	})
 	return missing, acked, since
 }
+
+// receiverLimited returns for how long data waited for the other host to take it: its window was full.
+func (c promptTCP) receiverLimited() (limited time.Duration) {
+	_ = c.raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			limited = time.Duration(info.Rwnd_limited) * time.Microsecond
+		}
+	})
+	return limited
+}

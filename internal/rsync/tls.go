@@ -223,6 +223,8 @@ func (c *secureTCP) unacknowledged() (missing int, acked uint64, since time.Dura
 	return c.tcp.unacknowledged()
 }
 
+func (c *secureTCP) receiverLimited() time.Duration { return c.tcp.receiverLimited() }
+
 // secureError explains why there is no TLS with the server, which has asked for a certificate or not.
 func (d *Dialer) secureError(err error, asked bool) error {
 	const op = "TLS"

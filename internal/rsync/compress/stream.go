@@ -2,6 +2,7 @@ package compress
 
 import (
 	"math"
+	"time"
 
 	"github.com/syncd/syncd/internal/rsync/wire"
 )
@@ -35,6 +36,7 @@ const (
 // A Stream writes the tokens of a session's files. It is for one goroutine.
 type Stream struct {
 	codec codec
+	level int // as it was asked for
 	out   chunks
 	least int64 // when less than this is left of a file, its encoder goes on
 
@@ -55,12 +57,20 @@ type Stream struct {
 // NewStream returns a stream into w. The level counts as rsync's (see [Method]): 0 is the default of the method. Levels
 // beyond what the method has are the nearest that it has.
 func NewStream(w *wire.Writer, m Method, level, protocol int) *Stream {
-	s := &Stream{out: chunks{w: w}}
+	s := &Stream{level: level, out: chunks{w: w}}
 	s.codec = newCodec(m, level, protocol, &s.out)
 	if m == Zstd {
 		s.least = leastStored
 	}
 	return s
+}
+
+// Follow has the level of zstd follow the link. waited returns how long the session has waited for it so far, in all. It
+// has no effect on the other methods, nor with a level other than 0.
+func (s *Stream) Follow(waited func() time.Duration) {
+	if z, ok := s.codec.(*zstdCodec); ok && s.level == 0 {
+		z.follow(newLink(waited))
+	}
 }
 
 // Begin starts a file of size bytes. Of a file that is incompressible nothing is tried.
