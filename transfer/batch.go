@@ -46,6 +46,7 @@ type batch struct {
 	unclear   bool                // without, it could not be told what became of it
 	first     bool                // nothing but the root: the session is to find out what the server takes
 	resumes   bool                // what is in it was begun: parts of it may be there
+	seeded    []bool              // of entries: an empty part was put there; set by the sender
 	group     bool                // paths are names of inodes that have several, all of an inode that are known
 	keeps     bool                // nothing is deleted that is in the way
 	owes      map[string]struct{} // paths that are to come again

@@ -261,6 +261,7 @@ func (e *Engine) sender(ctx context.Context, in <-chan *batch, out chan<- outcom
 			o.b = b
 			o.stale, o.err = e.relinkTree(ctx, b.tree)
 		} else if o.b, o.found = e.lookedUp(b); o.b != nil {
+			e.seed(ctx, o.b)
 			o.report, o.err = e.send(ctx, o.b)
 			o.stale, o.changed = e.stale(o.b), e.changedLinks(o.b)
 		}

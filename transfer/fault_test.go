@@ -292,7 +292,7 @@ func TestLargeFileCutOffGoesOnWhereItWas(t *testing.T) {
 	rand.NewChaCha8([32]byte{2}).Read(data)
 	write(t, filepath.Join(src, "big"), string(data))
 	_, dst, s := daemon(t, rsynctest.Config{})
-	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{CutUp: 16 << 20, Connections: 6})
+	relay := rsynctest.Proxy(t, s.Addr(), rsynctest.Faults{CutUp: 16 << 20, Connections: 9})
 	sum, rec := pass(t, src, relay.URL("m/dest"), func(c *Config) {
 		c.Delete, c.BigFile = true, 1<<20
 		c.tuning.sessionBackoff = defaults.sessionBackoff // the server needs a moment to notice the cut and keep the part

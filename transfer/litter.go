@@ -29,7 +29,8 @@ func (e *Engine) littered(o outcome, pending []bool) {
 	}
 	var dirs map[string]struct{}
 	for i := range pending {
-		if !pending[i] || result(o.report, i).Items&rsync.ItemTransfer == 0 {
+		seeded := o.b.seeded != nil && o.b.seeded[i]
+		if !pending[i] || !seeded && result(o.report, i).Items&rsync.ItemTransfer == 0 {
 			continue // it was not asked for
 		}
 		d := path.Dir(o.b.entries[i].Path)

@@ -4,6 +4,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 )
 
@@ -14,7 +15,8 @@ import (
 //
 // So what such a session had in hand is remembered for a while. What is acknowledged meanwhile in another version is not
 // taken for known, and is compared by checksum when the while is over. The same version, which is nearly all of it, does no
-// harm: it is what the lost session would put there as well.
+// harm: it is what the lost session would put there as well. Only where it writes in place it may have the very file in
+// hand that is acknowledged, whose time is another one then: its directory is compared.
 
 const (
 	// lostFor is how long the processes of a session that broke are thought to go on, after the first session that ended
@@ -32,14 +34,16 @@ type lost struct {
 	open  bool      // of some in held the time has not begun: no session has ended well since
 	swept time.Time // when held was last rid of what is over
 
-	late recent    // acknowledged in another version than is held
-	due  time.Time // when these are to be compared; zero: there are none
+	late    recent              // acknowledged in another version than is held
+	touched map[string]struct{} // directories of what was acknowledged in the same version, and may have another time
+	due     time.Time           // when these are to be compared; zero: there are none
 }
 
 // inHand is what a lost session has to do at a path.
 type inHand struct {
 	version version
 	wide    bool      // or anything, there and below
+	direct  bool      // it is written in place
 	until   time.Time // zero: the time has not begun
 }
 
@@ -54,6 +58,7 @@ func (x *lost) hold(p string, h inHand) {
 	switch {
 	case ok:
 		h.wide = h.wide || was.wide || was.version != h.version
+		h.direct = h.direct || was.direct
 	case len(x.held) >= maxLost:
 		p, h = ".", inHand{wide: true}
 	}
@@ -75,26 +80,35 @@ func (x *lost) ended(now time.Time) {
 	}
 }
 
-// overtaken reports whether a lost session may put something else than version v at p, or undo its deletion if v is zero.
+// overtaken reports whether a lost session may put something else than version v at p, or write to it, or undo its deletion
+// if v is zero.
 // It then remembers to compare it.
 func (x *lost) overtaken(p string, v version, now time.Time) bool {
 	if len(x.held) == 0 {
 		return false
 	}
-	h, ok := x.held[p]
-	found := ok && !h.over(now) && (h.wide || h.version != v)
+	at, ok := x.held[p]
+	ok = ok && !at.over(now)
+	found := ok && (at.wide || at.version != v)
 	for up := p; !found && up != "."; {
 		up = path.Dir(up)
-		h = x.held[up]
-		found = h.wide && !h.over(now)
+		above := x.held[up]
+		found = above.wide && !above.over(now)
 	}
-	if found {
+	touched := !found && ok && at.direct
+	switch {
+	case found:
 		x.late.note(p, now)
-		if x.due.IsZero() {
-			x.due = now.Add(lostFor)
+	case touched:
+		if x.touched == nil {
+			x.touched = map[string]struct{}{}
 		}
+		x.touched[path.Dir(p)] = struct{}{}
 	}
-	return found
+	if (found || touched) && x.due.IsZero() {
+		x.due = now.Add(lostFor)
+	}
+	return found || touched
 }
 
 // sweep forgets what is over.
@@ -121,10 +135,13 @@ func (e *Engine) lose(o outcome) {
 		return
 	}
 	b := o.b
+	direct := e.session.Inplace || b.resumes && e.options(b).PartialDir != ""
 	for i := range o.report.Results { // none if it did not get to the list
 		prunes := b.kind == prune && !isDir(b.entries[i].Mode)
 		if !prunes && o.report.Results[i].State != rsync.Acked {
-			e.lost.hold(b.entries[i].Path, inHand{version: b.about[i].version, wide: b.entries[i].Mode == 0})
+			e.lost.hold(b.entries[i].Path, inHand{
+				version: b.about[i].version, wide: b.entries[i].Mode == 0, direct: direct && isRegular(b.entries[i].Mode),
+			})
 		}
 	}
 	for _, p := range b.clears {
@@ -150,8 +167,11 @@ func (e *Engine) compareLate(now time.Time) {
 		x.due = now.Add(lostFor) // whatever hangs there still does
 		return
 	}
-	items := x.late.items(now)
-	x.late, x.due = recent{}, time.Time{}
+	items, touched := x.late.items(now), x.touched
+	x.late, x.touched, x.due = recent{}, nil, time.Time{}
 	e.doubt(items)
 	e.recheck(items, now)
+	for d := range touched {
+		e.queue.Add(queue.Item{Kind: queue.Dir, Path: d}, now)
+	}
 }

@@ -18,8 +18,18 @@ import (
 )
 
 // A server that is stopped while it has a file, is given up, and goes on when a newer version of the file has been
-// acknowledged, puts the old one in its place. That does not last, and is not taken for known.
+// acknowledged, puts the old one in its place, or writes on into what is that version now. That does not last, and is not
+// taken for known.
 func TestLostSessionOverwrites(t *testing.T) {
+	t.Run("renames", func(t *testing.T) {
+		lostSession(t, 256<<10, DefaultBigFile, strings.Repeat("new", 1000))
+	})
+	t.Run("writes in place", func(t *testing.T) {
+		lostSession(t, 4<<20, 1<<20, strings.Repeat("new.", 1<<20))
+	})
+}
+
+func lostSession(t *testing.T, size, bigFile int64, newer string) {
 	src := t.TempDir()
 	write(t, filepath.Join(src, "small"), "1")
 	_, dst, s := daemon(t, rsynctest.Config{})
@@ -27,18 +37,18 @@ func TestLostSessionOverwrites(t *testing.T) {
 	f := follow(t, src, s.URL("m/dest"), func(c *Config) {
 		remember(c)
 		c.Delete = false // else what the server has not renamed yet is pruned as litter, before it goes on
-		c.Sessions = 2
+		c.Sessions, c.BigFile = 2, bigFile
 		c.Dialer.Timeout = 2 * time.Second
-		c.Limiter = ratelimit.New(1 << 20)
+		c.Limiter = ratelimit.New(4 * size)
 	})
 	settles(t, src, dst)
 
 	victim, there := filepath.Join(src, "victim"), filepath.Join(dst, "victim")
-	write(t, victim, strings.Repeat("old.", 64<<10))
+	write(t, victim, strings.Repeat("old.", int(size/4)))
 	f.Changed(queue.Item{Path: "victim"})
 	var stopped []int
 	waitFor(t, func() bool {
-		stopped = s.Writing(".victim")
+		stopped = s.Writing("victim")
 		return len(stopped) > 0
 	})
 	for _, pid := range stopped {
@@ -46,31 +56,25 @@ func TestLostSessionOverwrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, func() bool { return f.Progress().Sent > 256<<10 }) // to the kernels
-	write(t, filepath.Join(src, "another"), strings.Repeat("new", 1000))
+	waitFor(t, func() bool { return f.Progress().Sent > size }) // to the kernels
+	write(t, filepath.Join(src, "another"), newer)
 	move(t, src, "another", "victim")
 	f.Changed(queue.Item{Path: "victim"})
-	has := func(prefix string) func() bool {
-		return func() bool {
-			got, _ := os.ReadFile(there)
-			return strings.HasPrefix(string(got), prefix)
-		}
+	intact := func() bool {
+		got, _ := os.ReadFile(there)
+		return string(got) == newer
 	}
-	waitFor(t, has("new"))
-	waitFor(t, func() bool {
-		idle := false
-		err := f.ask(context.Background(), func() { idle = f.queue.Empty() && f.idle() })
-		return err == nil && idle
-	})
+	waitFor(t, intact)
+	rests(t, f)
 	for _, pid := range stopped {
 		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
 	}
 	waitFor(t, func() bool { // it is not certain to: its own timeouts may be quicker
-		return has("old")() || !slices.ContainsFunc(stopped, func(pid int) bool { return syscall.Kill(pid, 0) == nil })
+		return !intact() || !slices.ContainsFunc(stopped, func(pid int) bool { return syscall.Kill(pid, 0) == nil })
 	})
-	t.Logf("the old version is there: %t", has("old")())
+	t.Logf("the new version is intact: %t", intact())
 	if err := f.ask(context.Background(), func() {
 		f.ledger.ask(func(s *catalogue.Store) error {
 			r, _, err := s.Get("victim")
@@ -86,7 +90,8 @@ func TestLostSessionOverwrites(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, has("new"))
+	waitFor(t, intact)
+	settles(t, src, dst)
 }
 
 // What may be overwritten is what a lost session had in hand, in another version, until some time after a session that
@@ -133,6 +138,18 @@ func TestLost(t *testing.T) {
 	now = now.Add(1)
 	expect("over", "e/f", newer, false)
 	expect("over", "d/f", newer, false)
+	x.late, x.due = recent{}, time.Time{}
+	x.hold("d/big", inHand{version: newer, direct: true})
+	expect("written in place", "d/big", newer, true)
+	if _, ok := x.touched["d"]; !ok || len(x.late.items(now)) > 0 || !x.due.Equal(now.Add(lostFor)) {
+		t.Errorf("directories %v and %v are to be compared at %v", x.touched, x.late.items(now), x.due)
+	}
+	expect("written in place, another version", "d/big", older, true)
+	if len(x.late.items(now)) != 1 {
+		t.Errorf("%v are to be compared", x.late.items(now))
+	}
+	x.ended(now)
+	now = now.Add(lostFor + 1)
 	if x.sweep(now); len(x.held) > 0 {
 		t.Errorf("held: %v", x.held)
 	}

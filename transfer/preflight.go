@@ -152,7 +152,7 @@ func (e *Engine) removeProbe(ctx context.Context, s *specimens, o rsync.Options)
 // probeSession runs a session that the work does not depend on, in a single pass a few times if it breaks.
 func (e *Engine) probeSession(ctx context.Context, entries []flist.Entry, o rsync.Options) (*rsync.Report, error) {
 	b := &rsync.Batch{
-		Entries: entries, Open: func(int) (rsync.File, error) { return nothingInside{}, nil },
+		Entries: entries, Open: openNothing,
 		Xattr: func(i int, name string) ([]byte, error) { return e.cfg.Root.Xattr(entries[i].Path, name) },
 	}
 	for try := 1; ; try++ {
@@ -169,8 +169,10 @@ func (e *Engine) probeSession(ctx context.Context, entries []flist.Entry, o rsyn
 	}
 }
 
-// nothingInside is the content of specimens.
+// nothingInside is the content of specimens, and of parts of what has not begun.
 type nothingInside struct{}
+
+func openNothing(int) (rsync.File, error) { return nothingInside{}, nil }
 
 func (nothingInside) Read([]byte) (int, error) { return 0, io.EOF }
 func (nothingInside) Size() int64              { return 0 }

@@ -32,6 +32,9 @@ func (e *Engine) settle(o outcome) error {
 	if b.kind == relink {
 		return e.settleRelink(o)
 	}
+	if b.seeded != nil {
+		e.unused(o)
+	}
 	e.counters.session(o.report)
 	e.plainly.learn(o)
 	var pending []bool

@@ -30,7 +30,7 @@ func TestStoppedServerHoldsUpOnlyWhatItHas(t *testing.T) {
 	f.Changed(queue.Item{Path: "victim"})
 	var stopped []int
 	waitFor(t, func() bool {
-		stopped = s.Writing(".victim")
+		stopped = s.Writing("victim")
 		return len(stopped) > 0
 	})
 	for _, pid := range stopped {
