@@ -32,8 +32,12 @@ func (e *Engine) seed(ctx context.Context, b *batch) {
 		f := &b.entries[i]
 		return b.about[i].primary && isRegular(f.Mode) && f.Size >= seedFrom*e.bigFile
 	}
-	if b.kind > copyBig || b.resumes || o.DryRun || o.PartialDir == "" || strings.Contains(path.Clean(o.PartialDir), "/") ||
-		e.spare == nil || e.protocol < writesParts {
+	switch {
+	case b.kind > copyBig, b.resumes, o.DryRun, e.spare == nil, e.protocol < writesParts:
+		return
+	case o.PartialDir == "", strings.Contains(path.Clean(o.PartialDir), "/"):
+		return
+	case o.Fuzzy: // a part has precedence over a file of another name
 		return
 	}
 	ask := b.subset(worth)
@@ -41,7 +45,7 @@ func (e *Engine) seed(ctx context.Context, b *batch) {
 		return
 	}
 	o.PartialDir, o.Delete, o.DeleteMissing, o.Acks, o.Itemize = "", false, false, false, true
-	o.Checksum, o.IgnoreTimes, o.Fuzzy, o.HardLinks, o.Backup, o.ACLs, o.Xattrs = false, false, false, false, false, false, false
+	o.Checksum, o.IgnoreTimes, o.HardLinks, o.Backup, o.ACLs, o.Xattrs = false, false, false, false, false, false
 	o.DryRun = true
 	report, err := e.dest.Send(ctx, &rsync.Batch{Entries: ask.entries, Open: nobodyOpens, Names: e.names}, o)
 	if err != nil {

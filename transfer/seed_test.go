@@ -103,6 +103,8 @@ func TestSeeds(t *testing.T) {
 	write(t, filepath.Join(src, "d/newer"), large("7"))
 	none("protocol 29", func(c *Config) { c.Session.Protocol, c.Session.ModifyWindow, c.NanosecondsAuto = 29, 0, false })
 	write(t, filepath.Join(src, "d/newest"), large("8"))
+	none("similar files", func(c *Config) { c.Session.Fuzzy = true })
+	write(t, filepath.Join(src, "d/newest of all"), large("9"))
 	none("in place", func(c *Config) { c.Session.Inplace = true })
 	equal(t, src, dst)
 }
