@@ -97,6 +97,9 @@ func churn(t *testing.T, net network, seed uint64, legs, bursts int) {
 	if seed%3 != 0 {
 		flags = append(flags, "--state-dir="+filepath.Join(dir, "state"))
 	}
+	if seed%5 >= 3 { // sessions of their own, and parts, for most files
+		flags = append(flags, "--big-file=2K")
+	}
 	s := follow(t, src, filepath.Join(daemon.Dir("m"), "dest"), relay.URL("m/dest"), flags...)
 	if attrs {
 		s.options.Ignore &^= treetest.Xattrs

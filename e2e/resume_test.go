@@ -258,7 +258,7 @@ func TestResumeLive(t *testing.T) {
 			must(c.t, c.daemon.Kill())
 			must(c.t, c.daemon.Restart())
 			c.relay.Go()
-		}, bigFile, nil},
+		}, 2 * bigFile, nil},
 		{"limit of deletions", func(c *cut) { must(c.t, os.Remove(c.big())); c.relay.Cut() }, cutAt, []string{"--max-delete=10/1h"}},
 	} {
 		for _, state := range []bool{false, true} {

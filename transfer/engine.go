@@ -60,6 +60,7 @@ type Engine struct {
 	moves      moves
 	renames    renames
 	litter     litter
+	litterDue  time.Time // when it is looked at again
 	ledger     ledger
 	sending    map[*batch]struct{} // given to sessions
 	census     *Census             // of the pass that Recount began; nil: none is wanted

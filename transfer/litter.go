@@ -71,12 +71,35 @@ func (e *Engine) tidy(p string) {
 	}
 	delete(e.litter, d)
 	if e.following {
-		e.queue.Add(queue.Item{Kind: queue.Dir, Path: d}, time.Now())
+		e.pruneLitter(d, time.Now())
+	}
+}
+
+// pruneLitter has directory d pruned, even if all that it has to hold is known to be there.
+func (e *Engine) pruneLitter(d string, now time.Time) {
+	e.ledger.ask(func(s *catalogue.Store) error { return s.Apply(catalogue.Complete(d, false)) })
+	e.queue.Add(queue.Item{Kind: queue.Dir, Path: d}, now)
+}
+
+// sweepEvery is how often it is looked whether what is remembered in litter is still to come.
+const sweepEvery = time.Second
+
+// sweepLitter has directories pruned whose last broken path was swallowed by a wider item, which prunes another directory
+// or none: what was a file is a directory now.
+func (e *Engine) sweepLitter(now time.Time) {
+	if !e.following || len(e.litter) == 0 || now.Before(e.litterDue) {
+		return
+	}
+	e.litterDue = now.Add(sweepEvery)
+	for d := range e.litter {
+		if !e.unsettled(d) {
+			e.pruneLitter(d, now)
+		}
 	}
 }
 
 // unsettled reports whether something at which a session broke in directory d is still to come. Paths that wider items
-// have swallowed are forgotten: it is these that prune the directory.
+// have swallowed are forgotten.
 func (e *Engine) unsettled(d string) bool {
 	for p := range e.litter[d] {
 		if !e.queue.Has(p) {

@@ -168,6 +168,7 @@ func (e *Engine) wake(now time.Time) {
 	}
 	e.learn(now)
 	e.compareLate(now)
+	e.sweepLitter(now)
 	if (e.unshared() && e.listing == 0 && e.queue.Trees() == 0 || e.quiet()) && !e.prunesFirst(now) {
 		e.takePaths(now)
 	}
@@ -194,6 +195,9 @@ func (e *Engine) alarm(now time.Time) <-chan time.Time {
 		due = t
 	}
 	if t := e.lost.due; !t.IsZero() && (due.IsZero() || t.Before(due)) {
+		due = t
+	}
+	if t := e.litterDue; len(e.litter) > 0 && !t.IsZero() && (due.IsZero() || t.Before(due)) {
 		due = t
 	}
 	if e.searchable() && (due.IsZero() || e.links.after.Before(due)) {

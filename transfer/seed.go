@@ -37,6 +37,8 @@ func (e *Engine) seed(ctx context.Context, b *batch) {
 		return
 	case o.PartialDir == "", strings.Contains(path.Clean(o.PartialDir), "/"):
 		return
+	case e.following && len(b.answers) > 0: // what changes comes and goes: parts would be left of it
+		return
 	case o.Fuzzy: // a part has precedence over a file of another name
 		return
 	}

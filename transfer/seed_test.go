@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/syncd/syncd/internal/queue"
 	"github.com/syncd/syncd/internal/rsync"
 	"github.com/syncd/syncd/internal/rsynctest"
 )
@@ -116,27 +115,6 @@ func TestUnusedSeed(t *testing.T) {
 		"small": func(p string) error { return os.Truncate(p, 10) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			src := t.TempDir()
-			url, dst, _ := daemon(t, rsynctest.Config{})
-			write(t, filepath.Join(src, "d/stays"), "1")
-			big := filepath.Join(src, "d/big")
-			c, _ := config(t, src, url, deleting)
-			var f *follower
-			e, s := seedingEngine(t, c, func() {
-				if err := change(big); err != nil {
-					t.Error(err)
-				}
-				f.Changed(queue.Item{Path: "d/big"})
-			})
-			f = following(t, e)
-			settles(t, src, dst)
-			rests(t, f) // or the pass would prune the directory
-			write(t, big, strings.Repeat("1", 2<<20))
-			f.Changed(queue.Item{Path: "d/big"})
-			waitFor(t, func() bool { return len(s.made()) > 0 })
-			settles(t, src, dst)
-		})
-		t.Run(what+", in a pass", func(t *testing.T) {
 			src := t.TempDir()
 			url, dst, _ := daemon(t, rsynctest.Config{})
 			big := filepath.Join(src, "d/big")

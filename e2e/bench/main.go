@@ -74,7 +74,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "restart", "verify", "big", "delta", "text", "photos", "attrs", "attrs-nothing"}, liveNames...),
+	flags.StringSliceVar(&o.scenarios, "scenarios", append([]string{"small", "nothing", "restart", "verify", "big", "delta", "text", "text-slow", "photos", "attrs",
+		"attrs-nothing"}, liveNames...),
 		"what to run; million, restart-million and cutover besides on demand. live-* compare with lsyncd, and are left out by default where there is none")
 	flags.IntVar(&o.rounds, "rounds", 5, "timed runs of each program in each scenario")
 	flags.IntVar(&o.files, "files", 100_000, "small files")
